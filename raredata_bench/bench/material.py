@@ -1,0 +1,166 @@
+"""The material of a job: cohort, splits, regimes, as the planner and every worker see them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from raredata_bench.bench import registry
+from raredata_bench.bench.cell import Job
+from raredata_bench.contracts import Request
+from raredata_bench.data.cohort import Cohort
+from raredata_bench.data.target import count_strata
+from raredata_bench.errors import CohortError
+from raredata_bench.seeding import digest, rng_for, seed_for
+from raredata_bench.tasks.questions import Task
+from raredata_bench.tasks.regimes import Regime
+from raredata_bench.tasks.splitters import Profile, Split, Units, fold_count, make_splits
+
+FRESH_PER_STRATUM = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class FoldRows:
+    """One (repeat, fold) of a regime.
+
+    Parameters
+    ----------
+    repeat, fold : int
+    real : Cohort
+        Training rows of the regime.
+    holdout : Cohort
+        Rows that no method sees and that are not in the test fold; empty where the regime leaves none.
+    test : Cohort
+        The untouched test fold; empty in the fidelity track.
+    outer_y : ndarray
+        Outcome of the full outer training fold.
+    """
+
+    repeat: int
+    fold: int
+    real: Cohort
+    holdout: Cohort
+    test: Cohort
+    outer_y: np.ndarray
+
+
+class Material:
+    """A dataset under one task: the prepared cohort, its splits and what each regime draws from them."""
+
+    def __init__(self, raw: Cohort, task_key: str, task_config: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
+        self.raw = raw
+        self.task_key = task_key
+        self.task: Task = registry.build("task", task_key, task_config)
+        self.cohort = self.task.prepare(raw)
+        self.profile: Profile = registry.build("profile", str(profile["key"]), _without_key(profile))
+        self.data = raw.fingerprint
+
+    @cached_property
+    def splits(self) -> list[Split]:
+        """All splits of the profile."""
+        return make_splits(self.cohort, self.task_key, self.profile)
+
+    @property
+    def n_folds(self) -> int:
+        """Folds of one repeat."""
+        return fold_count(self.splits)
+
+    def seed(self, purpose: str, **parts: Any) -> int:
+        """Return a seed that depends on data and task and on the parts named."""
+        return seed_for(purpose, data=self.data, task=self.task_key, **parts)
+
+    def folds(self, regime: Regime) -> list[FoldRows]:
+        """Return every (repeat, fold) cut to a regime.
+
+        Raises
+        ------
+        IncompatibleError
+            A training fold cannot fill the regime.
+        """
+        return [self._cut(split, regime) for split in self.splits]
+
+    def _cut(self, split: Split, regime: Regime) -> FoldRows:
+        outer = self.cohort.take(split.train)
+        rng = rng_for("regime", data=self.data, task=self.task_key, repeat=split.repeat, fold=split.fold)
+        drawn = regime.draw(outer, rng)
+        real, test = outer.take(drawn.taken), self.cohort.take(split.test)
+        shared = np.intersect1d(real.subject.astype(str), test.subject.astype(str))
+        if len(shared):
+            raise CohortError(f"Subject {shared[0]!r} of {self.cohort.key} stands in both arms of a split. Give `subject`.")
+        return FoldRows(split.repeat, split.fold, real, outer.take(drawn.left), test, outer.y)
+
+    def fidelity_folds(self, regime: Regime) -> list[FoldRows]:
+        """Return the folds on which synthetic rows are compared with patients that the method never saw.
+
+        On simulators the hold-out is drawn afresh; in regimes that leave patients over it is these; otherwise the
+        cohort is halved, the method fitted on one half and compared with the other, and the halves swapped.
+        """
+        folds = self.folds(regime)
+        truth = self.cohort.truth
+        if truth is not None:
+            fresh = dict.fromkeys(self.cohort.schema.target.strata, FRESH_PER_STRATUM)
+            return [
+                FoldRows(f.repeat, f.fold, f.real, truth.sample(fresh, self._rng("fresh", f)), f.test, f.outer_y)
+                for f in folds
+            ]
+        if all(len(fold.holdout) for fold in folds):
+            return folds
+        return [half for index in range(self.profile.half_splits) for half in self._halves(index)]
+
+    def holdout_kind(self, regime: Regime) -> str:
+        """Return ``fresh``, ``undrawn`` or ``half_splits``."""
+        if self.cohort.truth is not None:
+            return "fresh"
+        return "undrawn" if all(len(fold.holdout) for fold in self.folds(regime)) else "half_splits"
+
+    def _rng(self, purpose: str, fold: FoldRows) -> np.random.Generator:
+        return np.random.default_rng(self.seed(purpose, repeat=fold.repeat, fold=fold.fold))
+
+    def _halves(self, index: int) -> list[FoldRows]:
+        units = Units.by(self.cohort.subject, self.cohort)
+        rng = np.random.default_rng(self.seed("half", index=index))
+        order = rng.permutation(len(units.names))
+        order = order[np.argsort(units.stratum[order], kind="stable")]
+        side = np.empty(len(order), dtype=np.int64)
+        side[order] = np.arange(len(order)) % 2
+        rows = side[units.of_row]
+        parts = [self.cohort.take(rows == 0), self.cohort.take(rows == 1)]
+        nobody = self.cohort.take(np.empty(0, dtype=np.int64))
+        return [FoldRows(index, s, parts[s], parts[1 - s], nobody, self.cohort.y) for s in (0, 1)]
+
+
+def request_of(fold: FoldRows, plan: Any) -> Request:
+    """Return what a plan asks for on one fold."""
+    request: Request = plan.request(count_strata(fold.real.y, fold.real.schema.target))
+    return request
+
+
+def load_cohort(key: str, config: Mapping[str, Any]) -> Cohort:
+    """Load a dataset."""
+    cohort: Cohort = registry.build("dataset", key, config)
+    return cohort
+
+
+def augment_seed(material: Material, job: Job, fold: FoldRows, track: str) -> int:
+    """Return the seed of a method on one fold: it depends on everything but the learner."""
+    return material.seed(
+        "augment", repeat=fold.repeat, fold=fold.fold, track=track, axes={k: v for k, v in job.axes.items() if k != "learner"}
+    )
+
+
+def learn_seed(material: Material, job: Job, fold: FoldRows) -> int:
+    """Return the seed of a learner on one fold: it does not depend on method or plan, so that starts are paired."""
+    return material.seed("learn", repeat=fold.repeat, fold=fold.fold, regime=job.axes["regime"], learner=job.axes["learner"])
+
+
+def rows_key(cohort: Cohort) -> str:
+    """Return a short hash of rows."""
+    return digest(cohort.fingerprint, 20)
+
+
+def _without_key(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name != "key"}

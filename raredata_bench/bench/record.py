@@ -1,0 +1,194 @@
+"""The rows that a study leaves: one JSON file per job on disk, one long table in memory.
+
+A job is one (dataset, task, regime, method, plan, learner) with all its repeats and folds; each (repeat, fold) of it
+is a cell. Jobs without a learner hold the scores of the synthetic rows themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from raredata_bench.errors import RecordError
+
+RECORD_VERSION = "1"
+AXES = ("dataset", "task", "regime", "method", "plan", "learner")
+STATUSES = (
+    "ok", "adapted", "degraded", "noop", "low_n", "cannot_fit", "invalid_rows", "nonfinite", "timeout",
+    "out_of_memory", "crashed", "error", "leak_suspected",
+)  # fmt: skip
+# Cells with these statuses brought scores of their own; the others are imputed as "no augmentation".
+SCORED_STATUSES = frozenset({"ok", "adapted", "degraded", "noop", "low_n", "leak_suspected"})
+# Keys that may differ between two runs of the same study: when and where it ran, and how long it took.
+VOLATILE = frozenset({"timing", "environment"})
+
+
+@dataclass(frozen=True)
+class ScoreValue:
+    """One score of one cell.
+
+    Parameters
+    ----------
+    value : float or None
+        None when it is not estimable, or when the scorer failed.
+    reason : str
+        Why there is no value; empty otherwise.
+    reference, reference_sd, bad : float or None
+        What an independent real sample of the same sizes scores (mean and spread) and what the declared bad
+        reference scores; for scores of synthetic rows only.
+    n_star : int or None
+        Rows on each side of the comparison.
+    """
+
+    value: float | None
+    reason: str = ""
+    reference: float | None = None
+    reference_sd: float | None = None
+    bad: float | None = None
+    n_star: int | None = None
+
+
+@dataclass
+class CellRecord:
+    """What one cell left.
+
+    Parameters
+    ----------
+    cell : str
+        Id: hash of the resolved configuration, the data and the components' revisions.
+    repeat, fold : int
+    status, reason : str
+    phase : str
+        Where it ended: ``fit``, ``learn``, ``score``; empty when nothing went wrong.
+    scores : mapping of str to ScoreValue
+    counts : mapping
+        ``real``, ``added`` and ``removed`` rows by stratum as used, ``requested`` by stratum, ``test`` by stratum, and the same in
+        subjects under ``subjects``.
+    timing : mapping
+        Seconds by phase, peak memory in MiB.
+    log : str
+        The tail of what a failed phase printed and raised.
+    """
+
+    cell: str
+    repeat: int
+    fold: int
+    status: str = "ok"
+    reason: str = ""
+    phase: str = ""
+    scores: dict[str, ScoreValue] = field(default_factory=dict)
+    counts: dict[str, Any] = field(default_factory=dict)
+    timing: dict[str, float] = field(default_factory=dict)
+    log: str = ""
+
+
+@dataclass
+class JobRecord:
+    """What one job left; the content of one file.
+
+    ``job`` is the hash of everything that the result depends on; ``address`` the hash of axes and data alone, which
+    names the file: a result made by other code or under another profile takes the place of the old one.
+    ``axes`` has the keys of :data:`AXES` (``learner`` is None for scores of synthetic rows); ``facts`` are those that
+    tables group by (modality, family, review_family, n_folds, primary scorer, labels); ``config`` is the resolved
+    configuration; ``environment`` holds versions, hardware, git revision and dates.
+    """
+
+    job: str
+    study: str
+    axes: dict[str, str | None]
+    facts: dict[str, Any]
+    config: dict[str, Any]
+    cells: list[CellRecord]
+    environment: dict[str, Any] = field(default_factory=dict)
+    address: str = ""
+    version: str = RECORD_VERSION
+
+
+def write(record: JobRecord, folder: Path) -> Path:
+    """Write a record atomically, readable by its owner alone, and return its path."""
+    path = folder / f"{record.address or record.job}.json"
+    write_atomic(path, json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False))
+    return path
+
+
+def write_atomic(path: Path, text: str | bytes) -> None:
+    """Write a file so that it is there in full or not at all, readable by its owner alone."""
+    data = text.encode() if isinstance(text, str) else text
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RecordError(f"Cannot write {path}: {error.strerror}. Choose another folder with paths.results=...") from error
+
+
+def read(path: Path) -> JobRecord:
+    """Read one record.
+
+    Raises
+    ------
+    RecordError
+        The file is cut short or is not a record.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        cells = [
+            CellRecord(**{**cell, "scores": {key: ScoreValue(**score) for key, score in cell["scores"].items()}})
+            for cell in raw.pop("cells")
+        ]
+        return JobRecord(cells=cells, **raw)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path.name} is not a whole record ({error}).") from error
+
+
+def read_all(folder: Path) -> tuple[list[JobRecord], list[Path]]:
+    """Return the readable records of a folder, by name, and the files that are broken."""
+    records, broken = [], []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            records.append(read(path))
+        except RecordError:
+            broken.append(path)
+    return records, broken
+
+
+def rows(records: Iterable[JobRecord]) -> Iterator[dict[str, Any]]:
+    """Yield one row per (cell, scorer); a cell without scores yields one row with ``scorer`` None."""
+    for record in records:
+        base = {"study": record.study, "job": record.job, **record.axes, **_flat(record.facts)}
+        for cell in record.cells:
+            at = {
+                **base, "cell": cell.cell, "repeat": cell.repeat, "fold": cell.fold,
+                "status": cell.status, "reason": cell.reason, "phase": cell.phase, "counts": cell.counts,
+            }  # fmt: skip
+            scored = cell.scores or {None: ScoreValue(None)}
+            for key, score in scored.items():
+                yield {**at, "scorer": key, **{f"score_{k}" if k == "reason" else k: v for k, v in asdict(score).items()}}
+
+
+def is_cost(scorer: str) -> bool:
+    """Whether a scorer measures time or memory, and may therefore differ between two runs of the same study."""
+    return scorer.endswith(("_seconds", "_mib"))
+
+
+def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if not isinstance(value, dict)}
+
+
+def to_table(records: Iterable[JobRecord]) -> pd.DataFrame:
+    """Return the long table that every statistic starts from: one row per (cell, scorer).
+
+    Columns: ``study, job, dataset, task, regime, method, plan, learner, modality, family, review_family, primary, n_folds,
+    ..., cell, repeat, fold, status, reason, phase, counts, scorer, value, score_reason, reference, reference_sd, bad,
+    n_star``.
+    """
+    return pd.DataFrame(list(rows(records)))

@@ -1,0 +1,177 @@
+"""What a worker's child does: augment one fold, learn all folds of a job, score. Module-level functions only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from raredata_bench.bench import registry
+from raredata_bench.bench.guard import Done, Failed, attempt
+from raredata_bench.bench.record import ScoreValue
+from raredata_bench.contracts import Augmented, NotEstimable, Outcome, Prediction, Request, ScorerInfo, TrainingSet
+from raredata_bench.data import payloads
+from raredata_bench.data.coder import Coder
+from raredata_bench.data.cohort import Cohort
+from raredata_bench.errors import InfeasibleError
+from raredata_bench.schema import LabelTarget
+from raredata_bench.scoring import panel
+from raredata_bench.seeding import rng_for, seed_for
+from raredata_bench.tasks.splitters import Units
+
+LEAK_P = 0.001
+INNER_FOLDS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Leaked:
+    """What a control method that may see the answer is handed in place of a simulator's truth."""
+
+    leaked: Cohort
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One fold of a job, with everything that a learner needs.
+
+    ``real`` are the real training rows of the regime (the coder is fitted on them), ``augmented`` what the method made
+    of them, ``outer_y`` the outcome of the full outer training fold.
+    """
+
+    real: Cohort
+    augmented: Augmented
+    test: Cohort
+    outer_y: np.ndarray
+    seed: int
+    arm: str | None
+
+
+def augment(
+    key: str, config: Mapping[str, Any], train: Cohort, request: Request, seed: int, test: Cohort | None
+) -> Augmented:
+    """Fit a method on one training fold, fill the plan, and look for rows that are nearer to the test fold.
+
+    ``test`` is used for the leak check, which comes after the method has returned, and is handed to the method only
+    where its facts say that it is a control which sees it.
+    """
+    method = registry.build("method", key, config)
+    if method.info.sees == "test" and test is not None:
+        made = method.augment(replace(train, truth=Leaked(test)), request, seed)
+        made = replace(made, real=replace(made.real, truth=None), synthetic=replace(made.synthetic, truth=None))
+    elif method.info.sees == "truth":
+        made = method.augment(train, request, seed)
+    else:
+        made = method.augment(replace(train, truth=None), request, seed)
+    return made if test is None else suspect(made, train, test, seed)
+
+
+def suspect(made: Augmented, train: Cohort, test: Cohort, seed: int) -> Augmented:
+    """Return what a method made, with the status ``leak_suspected`` where its rows are too near to the test fold."""
+    if not len(made.synthetic):
+        return made
+    share, null, p = panel.leak_check(made.synthetic, train, test, Coder.fit(train), seed_for("leak", seed=seed))
+    if p < LEAK_P and share > null:
+        reason = f"{share:.0%} of the rows lie nearer to the test fold than to the training fold; {null:.0%} would by chance"
+        return replace(made, status="leak_suspected", reason=reason)
+    return made
+
+
+def learn(key: str, config: Mapping[str, Any], folds: Sequence[Fold]) -> list[Outcome]:
+    """Fit a learner on all folds together and return what it says of each test fold."""
+    learner = registry.build("learner", key, config)
+    sets, inner = [], []
+    for fold in folds:
+        sets.append(TrainingSet(fold.augmented.training, Coder.fit(fold.real), fold.seed, fold.augmented.weights))
+        inner.append(_inner_sets(fold) if fold.augmented.decision == "inner" else [])
+    fitted = learner.fit_many([*sets, *(one for pairs in inner for one, _ in pairs)])
+    rest = iter(fitted[len(sets) :])
+    outcomes = []
+    for fold, model, training, pairs in zip(folds, fitted, sets, inner, strict=False):
+        held = [(next(rest).predict(part), part) for _, part in pairs]
+        arm, by_arm = None, None
+        if fold.arm is not None:
+            arm, arms = _arms(fold.test, fold.arm)
+            by_arm = tuple(model.predict(other) for other in arms)
+        outcomes.append(
+            Outcome(
+                y=fold.test.y,
+                target=fold.test.schema.target,
+                prediction=model.predict(fold.test),
+                train_y=fold.outer_y,
+                prior=_prior(training),
+                threshold=_threshold(held) if held else 0.5,
+                arm=arm,
+                by_arm=by_arm,
+            )
+        )
+    return outcomes
+
+
+def score(keys: Sequence[str], subjects: Sequence[Any]) -> list[dict[str, ScoreValue]]:
+    """Return, per subject (an Outcome, or a Pair), each scorer's value; one that raises costs its own score only."""
+    scorers = [(key, *registry.scorer(key)) for key in keys]
+    return [{key: _value(attempt(function, subject), info) for key, info, function in scorers} for subject in subjects]
+
+
+def _value(answer: Done | Failed, info: ScorerInfo) -> ScoreValue:
+    if isinstance(answer, Failed):
+        return ScoreValue(None, f"{answer.status}: {answer.reason}")
+    value = panel.checked(answer.value, info)
+    return ScoreValue(None, value.reason) if isinstance(value, NotEstimable) else ScoreValue(float(value))
+
+
+def _prior(training: TrainingSet) -> np.ndarray | None:
+    if not isinstance(training.cohort.schema.target, LabelTarget):
+        return None
+    weights = np.ones(len(training.cohort)) if training.weights is None else training.weights
+    shares = np.bincount(training.cohort.y, weights=weights, minlength=len(training.cohort.schema.target.classes))
+    return np.asarray(shares / shares.sum())
+
+
+def _arms(test: Cohort, arm: str) -> tuple[np.ndarray, list[Cohort]]:
+    """Return the arm of each test row, and the test rows with the arm set to each of its levels in turn."""
+    j = test.schema.names.index(arm)
+    given = test.matrix[:, j].astype(np.int64)
+    out = []
+    for level in range(len(test.schema.columns[j].levels)):
+        matrix = test.matrix.copy()
+        matrix[:, j] = level
+        out.append(replace(test, X=payloads.with_matrix(test.X, matrix, test.schema)))
+    return given, out
+
+
+def _inner_sets(fold: Fold) -> list[tuple[TrainingSet, Cohort]]:
+    """Return inner training sets and their validation rows: stratified by group, real rows of the training fold only."""
+    real = fold.real
+    units = Units.by(real.subject if real.group is None else real.group, real)
+    smallest = int(np.bincount(units.stratum, minlength=len(real.schema.target.strata)).min())
+    k = min(INNER_FOLDS, smallest)
+    if k < 2:
+        raise InfeasibleError(
+            f"A threshold from inner folds needs at least 2 subjects in every class; got {real.counts}. "
+            "Use threshold_half or a larger regime."
+        )
+    order = rng_for("inner", seed=fold.seed).permutation(len(units.names))
+    order = order[np.argsort(units.stratum[order], kind="stable")]
+    fold_of = np.empty(len(order), dtype=np.int64)
+    fold_of[order] = np.arange(len(order)) % k
+    pairs = []
+    for part in range(k):
+        held = fold_of[units.of_row] == part
+        inner = real.take(~held)
+        pairs.append((TrainingSet(inner, Coder.fit(inner), seed_for("inner", seed=fold.seed, part=part)), real.take(held)))
+    return pairs
+
+
+def _threshold(held: Sequence[tuple[Prediction, Cohort]]) -> float:
+    """Return the cut with the highest balanced accuracy over the inner validation rows (mid-points; ties: nearest to .5)."""
+    p = np.concatenate([prediction.proba[:, 1] for prediction, _ in held if prediction.proba is not None])
+    y = np.concatenate([part.y for _, part in held]) == 1
+    values = np.unique(p)
+    cuts = np.unique(np.concatenate([[0.5], (values[1:] + values[:-1]) / 2]))
+    called = p[None, :] >= cuts[:, None]
+    accuracy = (called[:, y].mean(axis=1) + (~called[:, ~y]).mean(axis=1)) / 2
+    best = np.flatnonzero(accuracy >= accuracy.max() - 1e-12)
+    return float(cuts[best[np.argmin(np.abs(cuts[best] - 0.5))]])

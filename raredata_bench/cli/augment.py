@@ -1,0 +1,128 @@
+"""``raredata-bench augment cohort.yaml method=smote plan=balance -o out.csv``: a method applied to a whole cohort."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from raredata_bench.bench import registry, steps
+from raredata_bench.bench.grid import Words, blocks, sort_words
+from raredata_bench.bench.guard import Failed, Guard
+from raredata_bench.bench.material import load_cohort
+from raredata_bench.bench.record import write_atomic
+from raredata_bench.contracts import Augmented, check_applies
+from raredata_bench.data.cohort import Cohort
+from raredata_bench.errors import ConfigError, InfeasibleError
+from raredata_bench.schema import LabelTarget, SurvivalTarget, TargetSpec
+from raredata_bench.seeding import seed_for
+
+HELP = """\
+usage: raredata-bench augment COHORT method=METHOD [plan=balance] -o OUT.csv [dataset.target=...] [seed=0] [timeout_s=600]
+
+COHORT is a cohort.yaml or a table (then name the outcome: dataset.target=diagnosis), or the key of a dataset.
+OUT may end in .csv or .parquet; its column `synthetic` is true for generated rows.
+The rows are made from the whole cohort: use them to train, never to judge a model."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Augment a cohort and write it."""
+    if not argv or any(word in ("-h", "--help") for word in argv):
+        print(HELP)
+        return 0
+    cohort_word, out, seed, timeout_s, rest = _arguments(list(argv))
+    words = sort_words(rest)
+    cohort = _load(cohort_word, words)
+    study = {"grid": [{"method": [], "plan": ["balance"], "regime": [], "learner": [], "dataset": []}]}
+    words.parameters.pop("dataset", None)
+    block = blocks(study, words)[0]
+    if len(block["method"]) != 1 or len(block["plan"]) != 1:
+        raise ConfigError("augment needs one method=... and at most one plan=...; see `raredata-bench list methods`.")
+    method, plan = block["method"][0], block["plan"][0]
+    check_applies(registry.info_of("method", method.key), cohort.schema, len(cohort.schema.columns))
+    request = registry.build("plan", plan.key, plan.config).request(cohort.counts)
+    number = seed_for("augment", data=cohort.fingerprint, method=method.name, plan=plan.name, seed=seed)
+    with Guard() as guard:
+        answer = guard.call(steps.augment, method.key, method.config, cohort, request, number, None, timeout_s=timeout_s)
+    if isinstance(answer, Failed):
+        raise InfeasibleError(f"{method.key} could not be applied ({answer.status}): {answer.reason}")
+    made: Augmented = answer.value
+    _write(made, out)
+    _say(made, cohort, out)
+    return 0
+
+
+def _arguments(argv: list[str]) -> tuple[str, Path, int, float, list[str]]:
+    out: Path | None = None
+    seed, timeout_s, cohort, rest = 0, 600.0, "", []
+    words = iter(argv)
+    for word in words:
+        if word in ("-o", "--output"):
+            out = Path(next(words, ""))
+        elif word.startswith("seed="):
+            seed = int(word.partition("=")[2])
+        elif word.startswith("timeout_s="):
+            timeout_s = float(word.partition("=")[2])
+        elif "=" not in word and not cohort:
+            cohort = word
+        else:
+            rest.append(word)
+    if not cohort or out is None or out.suffix not in (".csv", ".parquet"):
+        raise ConfigError("augment needs a cohort and -o OUT.csv (or .parquet). See `raredata-bench augment --help`.")
+    return cohort, out, seed, timeout_s, rest
+
+
+def _load(word: str, words: Words) -> Cohort:
+    given = {name: values[0] for name, values in words.parameters.get("dataset", {}).items()}
+    if word in registry.options("dataset") and not Path(word).exists():
+        return load_cohort(word, registry.node("dataset", word, given))
+    return load_cohort("user", registry.node("dataset", "user", {"path": word, **given}))
+
+
+def _write(made: Augmented, out: Path) -> None:
+    frame = to_frame(made.training)
+    if out.suffix == ".csv":
+        write_atomic(out.resolve(), frame.to_csv(index=False))
+    else:
+        frame.to_parquet(out, index=False)
+
+
+def to_frame(cohort: Cohort) -> pd.DataFrame:
+    """Return a cohort as the table it came from: columns in their own dtypes, outcome, subject, synthetic."""
+    columns: dict[str, object] = {"subject": cohort.subject}
+    matrix = cohort.matrix
+    for j, column in enumerate(cohort.schema.columns):
+        values = matrix[:, j]
+        if column.levelled:
+            levels = np.array([*column.levels, None], dtype=object)
+            columns[column.name] = levels[np.where(np.isnan(values), len(column.levels), np.nan_to_num(values)).astype(int)]
+        elif column.kind == "count" or column.dtype.startswith(("int", "Int")):
+            columns[column.name] = pd.array(np.rint(values), dtype="Float64").astype("Int64")
+        else:
+            columns[column.name] = values
+    columns |= _outcome(cohort.y, cohort.schema.target)
+    return pd.DataFrame({**columns, "synthetic": cohort.synthetic})
+
+
+def _outcome(y: np.ndarray, target: TargetSpec) -> dict[str, object]:
+    if isinstance(target, LabelTarget):
+        return {target.name: np.array(target.classes, dtype=object)[y]}
+    if isinstance(target, SurvivalTarget):
+        return {target.event: y["event"].astype(int), "time_days": y["time_days"]}
+    outcome = y["label"] if "label" in (y.dtype.names or ()) else y
+    return {target.arm: np.array(target.arms, dtype=object)[y["arm"]], **_outcome(outcome, target.outcome)}
+
+
+def _say(made: Augmented, cohort: Cohort, out: Path) -> None:
+    console = Console(highlight=False)
+    for note in cohort.notes:
+        console.print(f"[dim]{note}[/dim]", soft_wrap=True)
+    for name, real in cohort.counts.items():
+        kept, added = made.real.counts.get(name, 0), made.synthetic.counts.get(name, 0)
+        console.print(f"  {name}: {real} real rows, {kept} kept, {added} synthetic")
+    if made.status != "ok":
+        console.print(f"[yellow]{made.status}[/yellow] {made.reason}", soft_wrap=True)
+    console.print(f"{len(made.training)} rows written to {out}. Train on them; judge on real patients only.", soft_wrap=True)

@@ -1,0 +1,158 @@
+"""``raredata-bench show CELL``: what one cell scored, or why it failed. Also takes the id of a job."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from raredata_bench.bench.record import AXES, SCORED_STATUSES, CellRecord, JobRecord
+from raredata_bench.bench.studies import known_studies, load_records
+from raredata_bench.cli.common import RESULTS_HELP, console, results_argument
+from raredata_bench.errors import ConfigError, closest
+from raredata_bench.report.text import NOTHING, number
+
+MOST = 6
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print one cell, or one job with its cells."""
+    words, results = results_argument(argv)
+    parser = argparse.ArgumentParser(prog="raredata-bench show", description=__doc__)
+    parser.add_argument("cell", metavar="CELL", help="id of a cell or of a job, or the beginning of one")
+    parser.add_argument("--study", help="look in this study only")
+    parser.add_argument("--results", metavar="DIR", help=RESULTS_HELP)
+    given = parser.parse_args(words)
+    study, record, cell = find(given.cell, given.study, results)
+    screen = console()
+    if cell is None:
+        _job(screen, study, record)
+    else:
+        _cell(screen, study, record, cell)
+    return 0
+
+
+def find(prefix: str, study: str | None, results: Path | None) -> tuple[str, JobRecord, CellRecord | None]:
+    """Return study, record and cell (None for a job) of the id that begins with ``prefix``.
+
+    Raises
+    ------
+    ConfigError
+        No id begins so, or several do; the message names the nearest, or some of them.
+    """
+    known: dict[str, tuple[str, JobRecord, CellRecord | None]] = {}
+    for name, record in _records(study, results):
+        known.setdefault(record.job, (name, record, None))
+        for cell in record.cells:
+            known.setdefault(cell.cell, (name, record, cell))
+    found = [prefix] if prefix in known else [key for key in known if prefix and key.startswith(prefix)]
+    if len(found) == 1:
+        return known[found[0]]
+    if found:
+        more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
+        raise ConfigError(
+            f"{len(found)} ids begin with {prefix!r}: {', '.join(found[:MOST])}{more}. Give more of its digits."
+        )
+    where = f"study {study!r}" if study else f"studies {', '.join(known_studies(results)) or '(there are none yet)'}"
+    near = closest(prefix, known) or closest(prefix, {key[: len(prefix)] for key in known})
+    raise ConfigError(
+        f"No cell and no job has an id that begins with {prefix!r} in {where}.{near} The ids of cells that failed are "
+        "in tables/failures.csv, which `raredata-bench report STUDY` writes."
+    )
+
+
+def _records(study: str | None, results: Path | None) -> Iterator[tuple[str, JobRecord]]:
+    for name in known_studies(results) if study is None else (study,):
+        for record in load_records(name, results)[0]:
+            yield name, record
+
+
+# ------------------------------------------------------------------------------------------------------ printing
+
+
+def _pairs(screen: Console, pairs: Mapping[str, Any]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in pairs.items():
+        table.add_row(name, escape(NOTHING if value is None or value == "" else str(value)))
+    screen.print(table)
+
+
+def _status(status: str) -> str:
+    style = "green" if status == "ok" else "yellow" if status in SCORED_STATUSES else "red"
+    return f"[{style}]{escape(status)}[/]"
+
+
+def _cell(screen: Console, study: str, record: JobRecord, cell: CellRecord) -> None:
+    at = f" in {cell.phase}" if cell.phase else ""
+    screen.print(f"[bold]Cell {escape(cell.cell)}[/]  {_status(cell.status)}{at}")
+    if cell.reason:
+        screen.print(escape(cell.reason), soft_wrap=True)
+    axes = {axis: record.axes.get(axis) for axis in AXES}
+    _pairs(screen, {"study": study, "job": record.job, **axes, "repeat": cell.repeat, "fold": cell.fold})
+    _counts(screen, cell.counts)
+    _scores(screen, cell)
+    if cell.timing:
+        costs = ", ".join(f"{name} {number(value)}" for name, value in cell.timing.items())
+        screen.print(f"[dim]time and memory[/]  {escape(costs)}")
+    if cell.log:
+        screen.print("\n[bold]End of its log[/]")
+        screen.print(cell.log.rstrip(), markup=False, soft_wrap=True)
+
+
+def _counts(screen: Console, counts: Mapping[str, Any]) -> None:
+    """Print counts by stratum, one line a stratum."""
+    plain = {name: value for name, value in counts.items() if isinstance(value, Mapping) and name != "subjects"}
+    plain |= {f"{name} subjects": value for name, value in dict(counts.get("subjects") or {}).items()}
+    strata = list(dict.fromkeys(stratum for value in plain.values() for stratum in value))
+    if not strata:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    table.add_column("rows")
+    for stratum in strata:
+        table.add_column(escape(str(stratum)), justify="right")
+    for name, value in plain.items():
+        table.add_row(name, *(str(value[stratum]) if value.get(stratum) is not None else NOTHING for stratum in strata))
+    screen.print("", table, sep="\n")
+
+
+def _scores(screen: Console, cell: CellRecord) -> None:
+    if not cell.scores:
+        screen.print("\nIt has left no scores.")
+        return
+    compared = any(score.reference is not None for score in cell.scores.values())
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    table.add_column("scorer")
+    for name in ("value", *(("real vs real", "box", "n*") if compared else ())):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for key, score in cell.scores.items():
+        rest = [number(score.reference), number(score.bad), str(score.n_star or NOTHING)] if compared else []
+        table.add_row(escape(key), number(score.value), *rest, escape(score.reason))
+    screen.print("", table, sep="\n")
+
+
+def _job(screen: Console, study: str, record: JobRecord) -> None:
+    screen.print(f"[bold]Job {escape(record.job)}[/]  {len(record.cells)} cells")
+    _pairs(screen, {"study": study, **{axis: record.axes.get(axis) for axis in AXES}})
+    if record.facts.get("incompatible"):
+        screen.print(f"Does not apply: {escape(str(record.facts['incompatible']))}", soft_wrap=True)
+        return
+    primary = record.facts.get("primary")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    for name in ("cell", "repeat", "fold", "status", str(primary or "score"), "reason"):
+        table.add_column(name, no_wrap=name == "cell")
+    for cell in record.cells:
+        score = cell.scores.get(str(primary))
+        shown = number(score.value) if score is not None else NOTHING
+        table.add_row(
+            escape(cell.cell), str(cell.repeat), str(cell.fold), _status(cell.status), shown, escape(cell.reason)
+        )
+    screen.print(table)

@@ -1,0 +1,680 @@
+"""What an author of a component writes, and what the harness promises to call.
+
+Public methods are final and validate; the private hook behind each is abstract and is all that an author writes.
+The facts of a component (its ``info``) live in its yaml under ``conf/`` and are handed to it.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, final
+
+import numpy as np
+
+from raredata_bench.data import payloads
+from raredata_bench.data.coder import Coder
+from raredata_bench.data.cohort import OPTIONAL_ROWS, Cohort
+from raredata_bench.data.target import count_strata
+from raredata_bench.errors import IncompatibleError, InfeasibleError
+from raredata_bench.schema import LabelTarget, Schema, SurvivalTarget, TargetSpec
+from raredata_bench.seeding import rng_for
+
+Decision = Literal["half", "inner"]
+
+
+# --------------------------------------------------------------------------------------------------- facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """Facts of a dataset, from its yaml.
+
+    Parameters
+    ----------
+    key, label, summary : str
+        File name of its yaml, name in tables, one sentence.
+    modality : str
+        ``table``, ``omics``; empty for ``user``, whose file decides.
+    tasks : tuple of str
+        Tasks that are natural for it, the first being its default.
+    disease, orpha : str
+        Name and ORPHA code.
+    n : int
+        Subjects, for planning; 0 where only loading tells.
+    licence, source, doi : str
+        Terms, where the file comes from, original publication.
+    simulated : bool
+        True for simulators; shown wherever the name appears.
+    horizon_days : float or None
+        Where a survival outcome is asked as a label, days.
+    time_unit, time_source : str
+        Unit of the times in the source, and what says so.
+    requires : tuple of str
+        Import names of optional packages.
+    """
+
+    key: str
+    label: str
+    modality: str = ""
+    tasks: tuple[str, ...] = ()
+    summary: str = ""
+    disease: str = ""
+    orpha: str = ""
+    n: int = 0
+    licence: str = ""
+    source: str = ""
+    doi: str = ""
+    simulated: bool = False
+    horizon_days: float | None = None
+    time_unit: str = ""
+    time_source: str = ""
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodInfo:
+    """Facts of a method.
+
+    Parameters
+    ----------
+    key, label, summary : str
+        File name of its yaml (``ctgan@paper`` for a published setting), name in tables, one sentence.
+    family : str
+        control, reweighting, resampling, transform, statistical, deep, adapter.
+    review_family : str
+        Family in the scoping review: reference, classical, oversampling, deep generative, rule/model-based, framework.
+    kind : {"reweight", "offline", "online"}
+        ``reweight`` methods add no rows: they run once, under the plan ``as_is``, as does ``none``.
+    modalities, targets, plans : tuple of str
+        Where it applies: modalities of the schema; ``label``, ``survival``; plan keys.
+    n_min, n_soft : int
+        Rows per stratum that is to be filled, below which it refuses, or runs and is marked ``low_n``.
+    p_max : int or None
+        Columns above which it refuses.
+    needs_all_strata : bool
+        Whether ``n_min`` holds for every stratum, or only for those that it has to add rows to.
+    sees : {"", "truth", "test"}
+        What a control method is handed on purpose: the simulator, or the test fold.
+    licence, doi, interpretability : str
+        Licence of the code that does the work; source; I1 to I4 of the reporting card.
+    seconds : float
+        What one fit on about 100 rows and 20 columns takes on one core, for the forecast of a sweep.
+    requires : tuple of str
+        Import names of optional packages.
+    """
+
+    key: str
+    label: str
+    family: str
+    review_family: str
+    kind: str
+    summary: str = ""
+    modalities: tuple[str, ...] = ("table", "omics")
+    targets: tuple[str, ...] = ("label",)
+    plans: tuple[str, ...] = ("balance", "x2", "x3", "x5", "replace")
+    n_min: int = 1
+    n_soft: int = 1
+    p_max: int | None = None
+    needs_all_strata: bool = False
+    sees: str = ""
+    sees_truth: bool = False
+    licence: str = "Apache-2.0"
+    doi: str = ""
+    interpretability: str = "I1"
+    seconds: float = 0.05
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerInfo:
+    """Facts of a learner.
+
+    ``targets`` are ``label`` and ``survival``; ``kind`` is sklearn, survival or lightning; ``seconds`` is what one fit on
+    about 100 rows and 20 columns takes on one core, for the forecast of a sweep.
+    """
+
+    key: str
+    label: str
+    kind: str
+    summary: str = ""
+    modalities: tuple[str, ...] = ("table", "omics")
+    targets: tuple[str, ...] = ("label",)
+    licence: str = "Apache-2.0"
+    doi: str = ""
+    seconds: float = 0.05
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerInfo:
+    """Facts of a scorer.
+
+    Parameters
+    ----------
+    key, label, summary, unit, doi : str
+        File name of its yaml, name in tables, one sentence, unit of the value, source.
+    family : str
+        utility, calibration, survival, treatment, fidelity, diversity, privacy, cost.
+    higher_is_better : bool
+        Direction.
+    low, high : float or None
+        Range of possible values, inclusive; ``None`` is unbounded.
+    best : float or None
+        The ideal value where it is neither bound (a calibration slope of 1); gains are then measured as
+        reductions of the distance to it.
+    needs : {"outcome", "comparison", "cost"}
+        What the function is given.
+    targets : tuple of str
+        ``label``, ``survival``, ``treatment``.
+    n_min : int
+        Rows of the smallest stratum (for comparisons: n* over all strata) below which it is not estimable.
+    """
+
+    key: str
+    label: str
+    family: str
+    needs: str
+    higher_is_better: bool
+    summary: str = ""
+    low: float | None = None
+    high: float | None = None
+    best: float | None = None
+    unit: str = ""
+    targets: tuple[str, ...] = ("label",)
+    modalities: tuple[str, ...] = ()
+    n_min: int = 1
+    doi: str = ""
+
+
+# -------------------------------------------------------------------------------------------------- methods
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a plan asks of a method for one training fold.
+
+    Parameters
+    ----------
+    add : mapping of str to int
+        Synthetic rows wanted of each stratum (class, or censored and event), zeros included.
+    target_total : mapping of str to int
+        Rows of each stratum that the training set should end with.
+    replace : bool
+        Whether the real rows leave the training set (train on synthetic only).
+    """
+
+    add: Mapping[str, int]
+    target_total: Mapping[str, int]
+    replace: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Augmented:
+    """What a method made of one training fold.
+
+    Parameters
+    ----------
+    real : Cohort
+        The real rows that stay in the training set (all of them, unless the method removes some or the plan replaces).
+    synthetic : Cohort
+        The rows made, flagged; possibly none.
+    weights : ndarray of float64, shape (len(real) + len(synthetic),), or None
+        Sample weights with mean 1.
+    decision : {"half", "inner"}
+        Where probabilities are cut for scorers that need decisions: at .5, or where inner folds say.
+    removed : mapping of str to int
+        Real rows taken away, by stratum.
+    adapted : tuple of str
+        What was changed to make the method run (``k_neighbors 5 -> 3``).
+    n_parameters : int or None
+        Fitted parameters.
+    seconds : mapping of str to float
+        Wall time of ``fit`` and ``sample``.
+    status, reason : str
+        See the statuses of DESIGN; ``ok`` and empty when nothing is to be said.
+    """
+
+    real: Cohort
+    synthetic: Cohort
+    weights: np.ndarray | None = None
+    decision: Decision = "half"
+    removed: Mapping[str, int] = field(default_factory=dict)
+    adapted: tuple[str, ...] = ()
+    n_parameters: int | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    status: str = "ok"
+    reason: str = ""
+
+    @cached_property
+    def training(self) -> Cohort:
+        """Real and synthetic rows together, real ones first."""
+        if not len(self.real):
+            return self.synthetic
+        return Cohort.concat([self.real, self.synthetic]) if len(self.synthetic) else self.real
+
+
+@dataclass(kw_only=True, eq=False)
+class Augmenter(ABC):
+    """A method: one of :class:`Reweighter`, :class:`Resampler`, :class:`Synthesizer`.
+
+    An instance is fitted on one training fold and thrown away; ``augment`` may be called again and starts anew.
+    """
+
+    info: MethodInfo
+
+    @final
+    def augment(self, train: Cohort, request: Request, seed: int) -> Augmented:
+        """Fit on ``train`` alone and fill ``request``.
+
+        Parameters
+        ----------
+        train : Cohort
+            Real training rows of one fold; never changed.
+        request : Request
+            What the plan asks for.
+        seed : int
+            In [0, 2**63). The same seed gives the same rows.
+
+        Returns
+        -------
+        Augmented
+            Checked: schema kept, counts compared with the request, status set.
+
+        Raises
+        ------
+        IncompatibleError
+            The method does not apply to this modality, outcome or width.
+        InfeasibleError
+            A stratum that must be filled has fewer rows than ``info.n_min``.
+        """
+        self._admit(train, request)
+        started = time.perf_counter()
+        made = self._augment(train, request, rng_for("method", seed=seed))
+        if not made.seconds:
+            made = replace(made, seconds={"fit": time.perf_counter() - started, "sample": 0.0})
+        return _judge(made, train, request, self.info)
+
+    def _admit(self, train: Cohort, request: Request) -> None:
+        info, width = self.info, len(train.schema.columns)
+        check_applies(info, train.schema, width)
+        for name, count in train.counts.items():
+            needed = request.add.get(name, 0) > 0 or (info.needs_all_strata and info.kind != "reweight")
+            if needed and count < info.n_min:
+                raise InfeasibleError(
+                    f"{info.key} needs at least {info.n_min} rows per stratum it fills; got {dict(train.counts)}. "
+                    "Use a larger regime or another method."
+                )
+
+    @abstractmethod
+    def _augment(self, train: Cohort, request: Request, rng: np.random.Generator) -> Augmented: ...
+
+
+class Reweighter(Augmenter, ABC):
+    """A method that adds no rows: it weighs them, or moves the decision threshold."""
+
+    decision: Decision = "half"
+
+    @final
+    def _augment(self, train: Cohort, request: Request, rng: np.random.Generator) -> Augmented:
+        return Augmented(train, train.take(np.empty(0, np.int64)), self._weights(train), self.decision)
+
+    @abstractmethod
+    def _weights(self, train: Cohort) -> np.ndarray | None:
+        """Return sample weights with mean 1, float64 (n,), or None for equal ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """What a resampler hands back: positions of the real rows kept, and new rows.
+
+    ``X`` is a payload of new rows and ``strata`` their stratum codes, int64 (m,); for survival ``y`` must be given
+    in full, for labels it follows from ``strata``. ``parents`` are tuples of positions in the training fold.
+    """
+
+    kept: np.ndarray
+    X: Any
+    strata: np.ndarray
+    y: np.ndarray | None = None
+    parents: Sequence[Sequence[int]] | None = None
+    adapted: tuple[str, ...] = ()
+
+
+class Resampler(Augmenter, ABC):
+    """A method that works on the training rows at hand without a model: copies, interpolates, removes."""
+
+    @final
+    def _augment(self, train: Cohort, request: Request, rng: np.random.Generator) -> Augmented:
+        done = self._resample(train, request, rng)
+        y = np.asarray(done.strata, dtype=np.int64) if done.y is None else done.y
+        synthetic = synthetic_cohort(train, done.X, y, self.info.key, done.parents)
+        kept = np.sort(np.asarray(done.kept, dtype=np.int64))
+        gone = np.setdiff1d(np.arange(len(train)), kept)
+        removed = {k: v for k, v in count_strata(train.y[gone], train.schema.target).items() if v}
+        real = train if not len(gone) else train.take(kept)
+        return Augmented(real, synthetic, removed=removed, adapted=done.adapted)
+
+    @abstractmethod
+    def _resample(self, train: Cohort, request: Request, rng: np.random.Generator) -> Resampled:
+        """Return the rows kept and the rows made; fill ``request.add`` exactly wherever that can be done."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """What a synthesizer hands back: a payload, and ``y`` in the dtype of the target."""
+
+    X: Any
+    y: np.ndarray
+    parents: Sequence[Sequence[int]] | None = None
+
+
+class Synthesizer(Augmenter, ABC):
+    """A method that fits a model of the training fold and samples from it."""
+
+    adapted: tuple[str, ...] = ()
+    n_parameters: int | None = None
+
+    @final
+    def _augment(self, train: Cohort, request: Request, rng: np.random.Generator) -> Augmented:
+        started = time.perf_counter()
+        self._fit(train, rng)
+        fitted = time.perf_counter()
+        wanted = {name: n for name, n in request.add.items() if n > 0}
+        if wanted:
+            made = self._sample(wanted, rng)
+            synthetic = synthetic_cohort(train, made.X, made.y, self.info.key, made.parents)
+        else:
+            synthetic = train.take(np.empty(0, np.int64))
+        seconds = {"fit": fitted - started, "sample": time.perf_counter() - fitted}
+        return Augmented(train, synthetic, adapted=self.adapted, n_parameters=self.n_parameters, seconds=seconds)
+
+    @abstractmethod
+    def _fit(self, train: Cohort, rng: np.random.Generator) -> None:
+        """Fit on the rows of ``train``; set ``self.adapted`` and ``self.n_parameters`` where there is something to say."""
+
+    @abstractmethod
+    def _sample(self, counts: Mapping[str, int], rng: np.random.Generator) -> Sampled:
+        """Return exactly ``counts[stratum]`` rows of each stratum named, in any order."""
+
+
+def check_applies(info: MethodInfo, schema: Schema, width: int) -> None:
+    """Raise :class:`IncompatibleError` when a method does not apply to a modality, an outcome or a width."""
+    outcome = outcome_kind(schema.target)
+    if schema.modality not in info.modalities:
+        raise IncompatibleError(f"{info.key} works on {', '.join(info.modalities)}, not on {schema.modality}.")
+    if outcome not in info.targets:
+        raise IncompatibleError(f"{info.key} works on {', '.join(info.targets)} outcomes, not on {outcome}.")
+    if info.p_max is not None and width > info.p_max:
+        raise IncompatibleError(f"{info.key} takes at most {info.p_max} columns; the cohort has {width}.")
+
+
+def outcome_kind(target: TargetSpec) -> str:
+    """Return ``label``, ``survival`` or ``treatment``."""
+    if isinstance(target, LabelTarget):
+        return "label"
+    return "survival" if isinstance(target, SurvivalTarget) else "treatment"
+
+
+def synthetic_cohort(
+    train: Cohort, X: Any, y: np.ndarray, key: str, parents: Sequence[Sequence[int]] | None = None
+) -> Cohort:
+    """Return generated rows as a cohort: subjects ``syn:<method>:<i>``, flagged, parents as subject names."""
+    n = payloads.n_rows(X)
+    lineage = np.empty(n, dtype=object)
+    lineage[:] = [()] * n
+    if parents is not None:
+        lineage[:] = [tuple(str(train.subject[i]) for i in row) for row in parents]
+    return replace(
+        train,
+        X=X,
+        y=np.asarray(y, dtype=train.y.dtype),
+        subject=np.array([f"syn:{key}:{i}" for i in range(n)], dtype=object),
+        **{name: None if getattr(train, name) is None else np.full(n, "", dtype=object) for name in OPTIONAL_ROWS},
+        synthetic=np.ones(n, dtype=bool),
+        parents=lineage,
+    )
+
+
+def _judge(made: Augmented, train: Cohort, request: Request, info: MethodInfo) -> Augmented:
+    """Set the status from what came back, and take the real rows away where the plan replaces them."""
+    if request.replace:
+        made = replace(made, real=train.take(np.empty(0, np.int64)), weights=None)
+    status, reason = made.status, made.reason
+    if status == "ok" and made.adapted:
+        status, reason = "adapted", "; ".join(made.adapted)
+    filled = [count for name, count in train.counts.items() if request.add.get(name, 0) > 0]
+    if status == "ok" and filled and min(filled) < info.n_soft:
+        status, reason = "low_n", f"fitted on {min(filled)} rows in a stratum; {info.n_soft} are advised"
+    worse = _defect(made, train, request)
+    if worse is not None:
+        status, reason = worse
+    return replace(made, status=status, reason=reason)
+
+
+def _defect(made: Augmented, train: Cohort, request: Request) -> tuple[str, str] | None:
+    """Return status and reason of the worst thing wrong with the rows made, or None."""
+    synthetic, asked = made.synthetic, sum(request.add.values())
+    if not len(synthetic):
+        if asked and not made.removed:
+            return "noop", f"asked for {asked} rows, got none"
+        return None
+    matrix = synthetic.matrix
+    if np.isinf(matrix).any():
+        return "nonfinite", f"{int(np.isinf(matrix).any(axis=1).sum())} of {len(synthetic)} rows hold infinite values"
+    empty = np.isnan(matrix).all(axis=0) & ~np.isnan(train.matrix).all(axis=0)
+    if empty.any():
+        names = [train.schema.names[j] for j in np.flatnonzero(empty)[:3]]
+        return "invalid_rows", f"columns {names} came back without a value"
+    delivered = synthetic.counts
+    off = {name: (n, delivered.get(name, 0)) for name, n in request.add.items() if abs(delivered.get(name, 0) - n) > 0.1 * n}
+    if off:
+        return "degraded", "; ".join(f"{name}: asked for {a}, got {b}" for name, (a, b) in off.items())
+    rows = np.unique(matrix, axis=0)
+    if _repeats_matter(synthetic) and len(rows) < 0.8 * len(matrix):
+        return "degraded", f"{len(matrix) - len(rows)} of {len(matrix)} rows repeat another one"
+    real = train.matrix
+    flat = _constant(matrix) & ~_constant(real[np.isin(train.strata, np.unique(synthetic.strata))])
+    if len(matrix) >= 10 and flat.any():
+        names = [train.schema.names[j] for j in np.flatnonzero(flat)[:3]]
+        return "degraded", f"{int(flat.sum())} columns came back constant, among them {names}"
+    return None
+
+
+def _repeats_matter(synthetic: Cohort) -> bool:
+    """Whether repeated rows are a defect: not where every row is declared to be the copy of one parent."""
+    lineage = synthetic.parents
+    return lineage is None or not all(len(row) == 1 for row in lineage)
+
+
+def _constant(matrix: np.ndarray) -> np.ndarray:
+    """Whether each column holds at most one distinct value, bool (p,)."""
+    if not len(matrix):
+        return np.ones(matrix.shape[1], dtype=bool)
+    low, high = np.fmin.reduce(matrix, axis=0), np.fmax.reduce(matrix, axis=0)
+    return ~(high > low)
+
+
+# ------------------------------------------------------------------------------------------------- learners
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Rows for one fit of a learner.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Real and synthetic training rows.
+    coder : Coder
+        Fitted on the real training rows of the fold, for every method alike.
+    seed : int
+        In [0, 2**63); does not depend on the method, so that initialisations are paired.
+    weights : ndarray of float64, shape (n,), or None
+    """
+
+    cohort: Cohort
+    coder: Coder
+    seed: int
+    weights: np.ndarray | None = None
+
+    @cached_property
+    def matrix(self) -> np.ndarray:
+        """Encoded rows, float64 (n, q)."""
+        return self.coder.encode(self.cohort.X)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a fitted learner says of rows.
+
+    Parameters
+    ----------
+    proba : ndarray of float64, shape (n, K), or None
+        Class probabilities in the order of the target's classes; rows sum to 1.
+    risk : ndarray of float64, shape (n,), or None
+        Higher means an earlier event.
+    times : ndarray of float64, shape (t,), or None
+        Days, increasing.
+    survival : ndarray of float64, shape (n, t), or None
+        Probability of being event-free at each of ``times``.
+    """
+
+    proba: np.ndarray | None = None
+    risk: np.ndarray | None = None
+    times: np.ndarray | None = None
+    survival: np.ndarray | None = None
+
+
+class Fitted(ABC):
+    """A fitted learner."""
+
+    n_parameters: int | None = None
+
+    @abstractmethod
+    def predict(self, cohort: Cohort) -> Prediction:
+        """Predict for every row of ``cohort``."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Learner(ABC):
+    """A downstream model. Subclass :class:`LoopLearner`, or this where many fits train together."""
+
+    info: LearnerInfo
+
+    @final
+    def fit_many(self, sets: Sequence[TrainingSet]) -> list[Fitted]:
+        """Fit one model per training set; each equals the same model fitted alone.
+
+        Raises
+        ------
+        IncompatibleError
+            The learner does not take this outcome or modality.
+        InfeasibleError
+            A training set holds one class only, or no event.
+        """
+        for one in sets:
+            check_learnable(self.info, one.cohort)
+        return self._fit_many(sets)
+
+    @final
+    def fit(self, training: TrainingSet) -> Fitted:
+        """Fit one model."""
+        return self.fit_many([training])[0]
+
+    @abstractmethod
+    def _fit_many(self, sets: Sequence[TrainingSet]) -> list[Fitted]: ...
+
+
+class LoopLearner(Learner, ABC):
+    """A learner that fits its models one by one."""
+
+    @final
+    def _fit_many(self, sets: Sequence[TrainingSet]) -> list[Fitted]:
+        return [self._fit(one) for one in sets]
+
+    @abstractmethod
+    def _fit(self, training: TrainingSet) -> Fitted: ...
+
+
+def check_learnable(info: LearnerInfo, cohort: Cohort) -> None:
+    """Raise a typed error when a learner cannot be trained on these rows."""
+    kind = outcome_kind(cohort.schema.target)
+    if kind not in info.targets:
+        raise IncompatibleError(f"{info.key} learns {', '.join(info.targets)} outcomes, not {kind}.")
+    if cohort.schema.modality not in info.modalities:
+        raise IncompatibleError(f"{info.key} learns from {', '.join(info.modalities)}, not {cohort.schema.modality}.")
+    missing = [name for name, count in cohort.counts.items() if not count]
+    if kind == "label" and missing:
+        raise InfeasibleError(f"{info.key} needs a training row of every class; there is none of {missing}.")
+    if kind == "survival" and cohort.counts["event"] == 0:
+        raise InfeasibleError(f"{info.key} needs at least one event in the training rows; there is none.")
+
+
+# -------------------------------------------------------------------------------------------------- scorers
+
+
+@dataclass(frozen=True)
+class NotEstimable:
+    """A score that cannot be estimated, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a utility, calibration, survival or treatment scorer is given: one test fold and what was predicted.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n,)
+        Outcome of the real, untouched test rows, in the dtype of ``target``.
+    target : TargetSpec
+    prediction : Prediction
+    train_y : ndarray
+        Outcome of the full real outer training fold: censoring weights and prevalence come from here, for all
+        methods and regimes alike.
+    prior : ndarray of float64, shape (K,), or None
+        Class shares (weighted) of the rows that the learner was trained on, for prior correction.
+    threshold : float
+        Cut for decisions of two-class problems.
+    arm : ndarray of int64, shape (n,), or None
+        Randomised arm, for treatment tasks.
+    by_arm : tuple of Prediction or None
+        Predictions with the arm column set to each arm in turn, for treatment tasks.
+    """
+
+    y: np.ndarray
+    target: TargetSpec
+    prediction: Prediction
+    train_y: np.ndarray
+    prior: np.ndarray | None = None
+    threshold: float = 0.5
+    arm: np.ndarray | None = None
+    by_arm: tuple[Prediction, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What a fidelity, diversity or privacy scorer is given.
+
+    Parameters
+    ----------
+    train : Cohort
+        A: the real rows that the method was fitted on.
+    holdout : Cohort
+        H: real rows that the method never saw, and that are not in the outer test fold.
+    synthetic : Cohort
+        S.
+    coder : Coder
+        Fitted on A.
+    seed : int
+    """
+
+    train: Cohort
+    holdout: Cohort
+    synthetic: Cohort
+    coder: Coder
+    seed: int

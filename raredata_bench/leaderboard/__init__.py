@@ -1,0 +1,1 @@
+"""Pure functions from the long table of a study to its leaderboard."""

@@ -1,0 +1,70 @@
+"""How numbers and flags are written, the same in every format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from raredata_bench.bench.record import SCORED_STATUSES
+
+# One row of a leaderboard.
+Row = Mapping[Any, Any]
+NOTHING = "–"
+# Below this share of cells that ran, a method is listed but not judged.
+MIN_COVERAGE = 0.5
+MARKS = {"up": "▲", "down": "▼", "partial": "†", "leak": "‡"}
+MEANINGS = {
+    "up": "interval above 0",
+    "down": "interval below 0",
+    "partial": "failed cells count as none",
+    "leak": "leak suspected",
+}
+
+
+def missing(value: Any) -> bool:
+    """Whether there is no number."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def number(value: Any, signed: bool = False) -> str:
+    """Return a number in four characters or so: ``.861``, ``12.3``, ``+.012``; a dash where there is none."""
+    if missing(value):
+        return NOTHING
+    value = float(value)
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3
+    text = f"{abs(value):.{digits}f}"
+    text = text[1:] if text.startswith("0.") else text
+    zero = not text.strip(".0")
+    sign = "" if zero and not signed else "±" if zero else "−" if value < 0 else "+" if signed else ""
+    return sign + text
+
+
+def interval(row: Row) -> str:
+    """Return ``[−.031,+.052]``, or an empty string."""
+    if missing(row["gain_low"]) or missing(row["gain_high"]):
+        return ""
+    return f"[{number(row['gain_low'], True)},{number(row['gain_high'], True)}]"
+
+
+def flags(row: Row) -> set[str]:
+    """Return which of the keys of :data:`MARKS` apply to a row."""
+    found = set()
+    leak = bool(row["statuses"].get("leak_suspected"))
+    if judged(row) and not leak:
+        found |= {"up"} if row["gain_low"] > 0 else {"down"} if row["gain_high"] < 0 else set()
+    if row["coverage"] < 1:
+        found.add("partial")
+    if leak:
+        found.add("leak")
+    return found
+
+
+def judged(row: Row) -> bool:
+    """Whether a row has an interval that may count for or against its method."""
+    return not missing(row["gain_low"]) and row["coverage"] >= MIN_COVERAGE
+
+
+def failures(statuses: Mapping[str, int]) -> str:
+    """Return the statuses that brought no scores, as ``2 timeout, 1 crashed``."""
+    return ", ".join(f"{n} {name}" for name, n in statuses.items() if name not in SCORED_STATUSES)

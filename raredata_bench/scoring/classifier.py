@@ -1,0 +1,139 @@
+"""Classifiers that tell synthetic rows from held-out ones, judged on rows that they were not trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.tree import DecisionTreeClassifier
+
+from raredata_bench.contracts import NotEstimable
+from raredata_bench.scoring.common import rank_auc
+from raredata_bench.scoring.pairs import View
+from raredata_bench.seeding import rng_for, seed32
+
+FOLDS = 5
+TREES = 50
+RIDGE = 1.0
+TIED = NotEstimable("equal rows tie held-out and synthetic ones together, so that none can be set aside")
+
+
+def logistic_auc(view: View) -> float | NotEstimable:
+    """Return the pooled out-of-fold AUC of a ridge logistic regression."""
+    fold = _folds(view)
+    if fold is None:
+        return TIED
+    side = _side(view)
+    return rank_auc(side == 1, out_of_fold_logits(_coordinates(view), side, fold))
+
+
+def forest_auc(view: View) -> float | NotEstimable:
+    """Return the out-of-bag AUC of a random forest whose bags are drawn by unit."""
+    X = np.ascontiguousarray(view.features(np.append(view.holdout, view.synthetic)), dtype=np.float32)
+    side, unit, counts = _side(view), *_units(view)
+    # Units of one side are drawn among themselves, so that every bag is balanced.
+    kind = (counts > 0) @ np.array([1, 2])
+    groups = [np.flatnonzero(kind == which) for which in (1, 2, 3)]
+    rng = rng_for("c2st_forest", seed=view.seed)
+    votes, judged = np.zeros(len(side)), np.zeros(len(side))
+    for _ in range(TREES):
+        drawn = [rng.choice(group, len(group)) for group in groups if len(group)]
+        weight = np.bincount(np.concatenate(drawn), minlength=len(counts))[unit].astype(float)
+        bag = weight > 0
+        seed = seed32(rng)
+        if bag.all() or len(np.unique(side[bag])) < 2:
+            continue
+        tree = DecisionTreeClassifier(max_features="sqrt", random_state=seed)
+        tree.fit(X[bag], side[bag], sample_weight=weight[bag])
+        votes[~bag] += tree.predict_proba(X[~bag])[:, 1]
+        judged[~bag] += 1
+    some = judged > 0
+    if len(np.unique(side[some])) < 2:
+        return TIED
+    return rank_auc(side[some] == 1, votes[some] / judged[some])
+
+
+def _side(view: View) -> np.ndarray:
+    """Return 0 for held-out and 1 for synthetic rows, int64 (2 n*,)."""
+    return np.repeat([0, 1], view.n)
+
+
+def _units(view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Return the unit of each row, int64 (2 n*,), and held-out and synthetic rows by unit, int64 (units, 2)."""
+    rows = np.append(view.holdout, view.synthetic)
+    names, unit = np.unique(view.space.unit[rows], return_inverse=True)
+    halves = (unit[: view.n], unit[view.n :])
+    return unit, np.column_stack([np.bincount(half, minlength=len(names)) for half in halves])
+
+
+def _coordinates(view: View) -> np.ndarray:
+    """Return centred coordinates with the distances of the coded rows, no wider than there are rows.
+
+    A ridge regression depends on its rows through their inner products alone, so nothing is lost by the rotation.
+    """
+    rows = np.append(view.holdout, view.synthetic)
+    if view.space.code.shape[1] <= len(rows):
+        X = view.features(rows)
+        return np.asarray(X - X.mean(axis=0))
+    squared = view.squared(rows, rows)
+    gram = -0.5 * (squared - squared.mean(axis=0) - squared.mean(axis=1)[:, None] + squared.mean())
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > 1e-10 * max(1e-300, float(values[-1]))
+    return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))
+
+
+def _folds(view: View) -> np.ndarray | None:
+    """Return the fold of each row, both sides spread evenly and units whole; None where a fold takes a side away."""
+    rng = rng_for("c2st", seed=view.seed)
+    n = view.n
+    unit, counts = _units(view)
+    if len(counts) == 2 * n:
+        return np.append(rng.permutation(n) % FOLDS, rng.permutation(n) % FOLDS)
+    order = rng.permutation(len(counts))
+    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
+    load, fold_of = np.zeros((FOLDS, 2)), np.empty(len(counts), dtype=np.int64)
+    for group in order:
+        fold = int(((load + counts[group]) ** 2 - load**2).sum(axis=1).argmin())
+        load[fold] += counts[group]
+        fold_of[group] = fold
+    return fold_of[unit] if (load < n).all() and (load.sum(axis=1) > 0).all() else None
+
+
+def out_of_fold_logits(X: np.ndarray, y: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Return the linear predictor of each row by a ridge logistic regression on the rows of the other folds.
+
+    All folds are fitted at once by Newton steps, halved while the loss of a fold rises. The minimum is that of
+    scikit-learn's ``LogisticRegression(C=1)``.
+
+    Parameters
+    ----------
+    X : ndarray of float64, shape (n, d)
+    y : ndarray of int64, shape (n,)
+        0 or 1.
+    fold : ndarray of int64, shape (n,)
+        0 to 4.
+    """
+    design = np.column_stack([np.ones(len(X)), X])
+    penalty = np.append(0.0, np.full(X.shape[1], RIDGE))
+    training = (fold[None, :] != np.arange(FOLDS)[:, None]).astype(float)
+    sign = 2.0 * y - 1.0
+
+    def loss(beta: np.ndarray) -> np.ndarray:
+        return (training * np.logaddexp(0.0, -sign * (beta @ design.T))).sum(axis=1) + 0.5 * (beta**2) @ penalty
+
+    beta = np.zeros((FOLDS, design.shape[1]))
+    value = loss(beta)
+    for _ in range(100):
+        p = 1 / (1 + np.exp(-np.clip(beta @ design.T, -500, 500)))
+        gradient = (training * (p - y)) @ design + beta * penalty
+        curvature = (design.T * (training * p * (1 - p))[:, None, :]) @ design + np.diag(penalty + 1e-10)
+        step = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
+        size = np.ones(FOLDS)
+        for _ in range(30):
+            moved = loss(beta - size[:, None] * step)
+            worse = moved > value + 1e-12
+            if not worse.any():
+                break
+            size[worse] /= 2
+        beta, value = beta - size[:, None] * step, moved
+        if np.abs(size[:, None] * step).max() < 1e-7:
+            break
+    return np.asarray((design * beta[fold]).sum(axis=1))

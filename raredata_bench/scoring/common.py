@@ -1,0 +1,96 @@
+"""What several scorers share: labels and probabilities of an outcome, the area under the ROC curve, the typed error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from raredata_bench.contracts import NotEstimable, Outcome
+from raredata_bench.data.target import stratum_codes
+from raredata_bench.errors import RareDataError
+from raredata_bench.schema import LabelTarget, TargetSpec, TrialTarget
+
+
+class ScoreError(RareDataError, ValueError):
+    """A prediction cannot be scored, or a scorer broke the range that it declares."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Labels int64 (n,), class probabilities float64 (n, K) and class names."""
+
+    y: np.ndarray
+    proba: np.ndarray
+    classes: tuple[str, ...]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Rows of each class, int64 (K,)."""
+        return np.bincount(self.y, minlength=len(self.classes))
+
+
+def label_target(target: TargetSpec) -> LabelTarget | None:
+    """Return the label that an outcome is, or None for a survival time."""
+    inner = target.outcome if isinstance(target, TrialTarget) else target
+    return inner if isinstance(inner, LabelTarget) else None
+
+
+def labelled(outcome: Outcome) -> Labelled | NotEstimable:
+    """Return labels and probabilities, or why there are none.
+
+    Raises
+    ------
+    ScoreError
+        The probabilities have another shape than (rows, classes), are not finite, or lie outside [0, 1].
+    """
+    target = label_target(outcome.target)
+    if target is None:
+        return NotEstimable("the outcome is a survival time, not a label")
+    proba = outcome.prediction.proba
+    if proba is None:
+        return NotEstimable("the learner gives no class probabilities")
+    wanted = (len(outcome.y), len(target.classes))
+    if proba.shape != wanted:
+        raise ScoreError(f"Probabilities have the shape {proba.shape}; the test fold and its classes need {wanted}.")
+    if not np.isfinite(proba).all() or proba.min(initial=0.0) < -1e-9 or proba.max(initial=0.0) > 1 + 1e-9:
+        raise ScoreError("The learner returned probabilities that are not finite or lie outside [0, 1].")
+    if not len(outcome.y):
+        return NotEstimable("the test fold is empty")
+    return Labelled(stratum_codes(outcome.y, outcome.target), np.clip(proba, 0.0, 1.0), target.classes)
+
+
+def complete(outcome: Outcome) -> Labelled | NotEstimable:
+    """Return labels and probabilities where the test fold holds at least one row of every class."""
+    found = labelled(outcome)
+    if isinstance(found, NotEstimable):
+        return found
+    missing = [name for name, count in zip(found.classes, found.counts, strict=True) if not count]
+    if missing:
+        return NotEstimable(f"the test fold holds no row of {', '.join(missing)}")
+    return found
+
+
+def two_class(outcome: Outcome, whole: bool = True) -> tuple[np.ndarray, np.ndarray] | NotEstimable:
+    """Return labels (0 or 1) and the probability of the last class; ``whole`` asks for rows of both classes."""
+    found = complete(outcome) if whole else labelled(outcome)
+    if isinstance(found, NotEstimable):
+        return found
+    if len(found.classes) != 2:
+        return NotEstimable(f"defined for two classes; there are {len(found.classes)}")
+    return found.y, found.proba[:, 1]
+
+
+def prevalence(outcome: Outcome, n_classes: int) -> np.ndarray:
+    """Return the class shares of the full real training fold, float64 (K,)."""
+    counts = np.bincount(stratum_codes(outcome.train_y, outcome.target), minlength=n_classes)
+    return np.asarray(counts / max(1, counts.sum()))
+
+
+def rank_auc(positive: np.ndarray, score: np.ndarray) -> float:
+    """Return the Mann-Whitney share of (positive, negative) pairs in the right order, ties one half."""
+    ranks = rankdata(score)
+    n_pos = int(positive.sum())
+    n_neg = len(positive) - n_pos
+    return float((ranks[positive].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg))

@@ -1,0 +1,452 @@
+"""Real and synthetic rows side by side, cut to equal sizes: what every comparison scorer is given.
+
+A :class:`Pair` holds one :class:`View` per class, or a single one of all classes together where a class is small, and
+for copy detection one :class:`Copying` per class with all rows that the method was fitted on. Distances are squared
+Euclidean ones between coded rows, taken by direct differences, so that equal rows lie at exactly 0 and ties are ties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial.distance import cdist
+
+from raredata_bench.contracts import Comparison, NotEstimable
+from raredata_bench.data.coder import Coder
+from raredata_bench.data.cohort import Cohort
+from raredata_bench.seeding import rng_for, seed_for
+
+MIN_ROWS = 8
+CLASS_ROWS = 15
+# Beyond these sizes a score changes less than between two draws of patients, and its cost grows with the square.
+MAX_ROWS, MAX_ROWS_IN_ALL, MAX_COPYING, MAX_BASIS, MAX_COLUMNS = 100, 400, 500, 300, 400
+Scorer = Callable[["Pair"], float | NotEstimable]
+# Two indicators that differ, as in the code of a categorical column.
+LABEL_GAP = 2.0
+
+
+# ---------------------------------------------------------------------------------------------------- coded rows
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Rows in the coder's code and in their own values.
+
+    Parameters
+    ----------
+    code : ndarray of float64, shape (N, q)
+        Coded columns; for survival followed by the standardised log-time, for trials by indicators of the arm.
+    values : ndarray of float64, shape (N, p)
+        Imputed values and level codes of the same columns, before coding.
+    n_levels : ndarray of int64, shape (p,)
+        Levels of each levelled column, 0 for numeric ones.
+    free : ndarray of bool, shape (q,)
+        False for the first indicator of each categorical column, which follows from the others.
+    strata, subject : ndarray of int64, shape (N,)
+        Stratum code; the person, as a number.
+    table : ndarray of float64, shape (N, N), or None
+        All squared distances, where many pairs share the rows.
+    """
+
+    code: np.ndarray
+    values: np.ndarray
+    n_levels: np.ndarray
+    free: np.ndarray
+    strata: np.ndarray
+    subject: np.ndarray
+    table: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, parts: Sequence[Cohort], coder: Coder, basis: Cohort) -> Space:
+        """Return the rows of all ``parts`` in their order; ``basis`` are the rows that scales are taken from."""
+        extras = [_outcome_columns(part.y, basis.y, basis) for part in parts]
+        levels = [len(column.levels) if column.levelled else 0 for column in coder.schema.columns]
+        free = np.ones(coder.width, dtype=bool)
+        free[[block.start for block in coder.blocks]] = False
+        return cls(
+            code=np.concatenate(
+                [np.column_stack([coder.encode(part.X), e.code]) for part, e in zip(parts, extras, strict=True)]
+            ),
+            values=np.concatenate(
+                [np.column_stack([coder.filled(part.X), e.values]) for part, e in zip(parts, extras, strict=True)]
+            ),
+            n_levels=np.array([*levels, *extras[0].n_levels], dtype=np.int64),
+            free=np.append(free, extras[0].free),
+            strata=np.concatenate([part.strata for part in parts]),
+            subject=np.unique(np.concatenate([part.subject.astype(str) for part in parts]), return_inverse=True)[1],
+        )
+
+    def tabled(self) -> Space:
+        """Return the same rows with all distances computed once."""
+        return replace(self, table=cdist(self.code, self.code, "sqeuclidean"))
+
+    def squared(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return squared distances between rows ``a`` and ``b``, float64 (len(a), len(b))."""
+        if self.table is not None:
+            return self.table[np.ix_(a, b)]
+        return np.asarray(cdist(self.code[a], self.code[b], "sqeuclidean"))
+
+    @cached_property
+    def numeric(self) -> np.ndarray:
+        """Positions in ``values`` of the numeric columns that are scored one by one, at most 400 of them."""
+        return _some(np.flatnonzero(self.n_levels == 0))
+
+    @cached_property
+    def levelled(self) -> np.ndarray:
+        """Positions in ``values`` of the levelled columns that are scored one by one, at most 400 of them."""
+        return _some(np.flatnonzero(self.n_levels > 0))
+
+    @cached_property
+    def related(self) -> np.ndarray:
+        """Positions in ``code`` of the columns whose correlations are scored, at most 400 of them."""
+        return _some(np.flatnonzero(self.free))
+
+    @cached_property
+    def unit(self) -> np.ndarray:
+        """Rows of one person, and rows that are equal, share a number: int64 (N,)."""
+        n = len(self.code)
+        seen: dict[bytes, int] = {}
+        rounded = self.code.round(9) + 0.0
+        same = np.array([seen.setdefault(row.tobytes(), len(seen)) for row in rounded], dtype=np.int64)
+        rows = np.arange(n)
+        width = 2 * n + int(self.subject.max(initial=0)) + 1
+        links = coo_array(
+            (np.ones(2 * n), (np.tile(rows, 2), np.append(n + same, 2 * n + self.subject))), shape=(width, width)
+        )
+        return np.asarray(connected_components(links, directed=False)[1][:n], dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Extra:
+    code: np.ndarray
+    values: np.ndarray
+    n_levels: list[int]
+    free: list[bool]
+
+
+def _outcome_columns(y: np.ndarray, reference: np.ndarray, basis: Cohort) -> _Extra:
+    """Return what a method makes of the outcome beside the stratum: the log-time, and the arm of a trial."""
+    names = y.dtype.names or ()
+    code, values, levels, free = [np.empty((len(y), 0))], [np.empty((len(y), 0))], [], []
+    if "time_days" in names:
+        known = np.log(reference["time_days"])
+        log_time = np.log(y["time_days"])
+        scale = known.std() if len(known) and known.std() > 1e-12 else 1.0
+        code.append(((log_time - (known.mean() if len(known) else 0.0)) / scale)[:, None])
+        values.append(log_time[:, None])
+        levels.append(0)
+        free.append(True)
+    if "arm" in names:
+        n_arms = len(basis.schema.target.arms)  # type: ignore[union-attr]
+        code.append(np.eye(n_arms)[y["arm"]])
+        values.append(y["arm"].astype(float)[:, None])
+        levels.append(n_arms)
+        free.extend([False, *[True] * (n_arms - 1)])
+    return _Extra(np.column_stack(code), np.column_stack(values), levels, free)
+
+
+def _some(columns: np.ndarray) -> np.ndarray:
+    """Return all columns, or 400 of them which depend on their number only: the same for every method and draw."""
+    if len(columns) <= MAX_COLUMNS:
+        return columns
+    return np.sort(rng_for("columns", n=len(columns)).choice(columns, MAX_COLUMNS, replace=False))
+
+
+# ---------------------------------------------------------------------------------------------------------- views
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """The training rows that kernel widths, scales and the choice of columns come from (positions ``rows``)."""
+
+    space: Space
+    rows: np.ndarray
+    pooled: bool
+
+    @cached_property
+    def width(self) -> float:
+        """Median distance between training rows (of those above 0 where most rows are equal); 0 if all are equal."""
+        squared = _with_labels(self.space, self.rows, self.rows, self.pooled)
+        distances = np.sqrt(squared[np.triu_indices(len(squared), 1)])
+        if not len(distances):
+            return 0.0
+        middle = float(np.median(distances))
+        positive = distances[distances > 0]
+        return middle if middle > 0 or not len(positive) else float(np.median(positive))
+
+    @cached_property
+    def scale(self) -> np.ndarray:
+        """Interquartile range of each numeric column scored (standard deviation where that is 0), float64 (a,)."""
+        values = self.space.values[np.ix_(self.rows, self.space.numeric)]
+        if not len(values):
+            return np.zeros(values.shape[1])
+        high, low = np.quantile(values, [0.75, 0.25], axis=0)
+        spread = values.std(axis=0)
+        tiny = 1e-12 * np.maximum(1.0, np.abs(values.mean(axis=0)))
+        return np.where(high - low > tiny, high - low, np.where(spread > tiny, spread, 0.0))
+
+    @cached_property
+    def varying(self) -> np.ndarray:
+        """Positions in ``code`` of the columns that vary among the training rows, of those whose correlations count."""
+        values = self.space.code[np.ix_(self.rows, self.space.related)]
+        return self.space.related[np.ptp(values, axis=0) > 1e-12] if len(values) else self.space.related[:0]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One comparison at equal sizes: n* held-out rows against n* synthetic ones (and n* training rows, the twin).
+
+    Parameters
+    ----------
+    space : Space
+    basis : Basis
+        Training rows that scales come from.
+    twin, holdout, synthetic : ndarray of int64, shape (n*,)
+        Positions of the rows.
+    pooled : bool
+        Whether the rows are of several classes, so that the label is a column too.
+    seed : int
+    """
+
+    space: Space
+    basis: Basis
+    twin: np.ndarray
+    holdout: np.ndarray
+    synthetic: np.ndarray
+    pooled: bool
+    seed: int
+
+    @property
+    def n(self) -> int:
+        """Rows on each side, n*."""
+        return len(self.holdout)
+
+    @property
+    def k(self) -> int:
+        """Neighbours of the nearest-neighbour scorers: 5, fewer below 20 rows."""
+        return min(5, self.n // 4)
+
+    def squared(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return squared distances, the label being a column where the view is pooled."""
+        return _with_labels(self.space, a, b, self.pooled)
+
+    @cached_property
+    def hh(self) -> np.ndarray:
+        """Held-out against held-out."""
+        return self.squared(self.holdout, self.holdout)
+
+    @cached_property
+    def ss(self) -> np.ndarray:
+        """Synthetic against synthetic."""
+        return self.squared(self.synthetic, self.synthetic)
+
+    @cached_property
+    def hs(self) -> np.ndarray:
+        """Held-out (rows) against synthetic (columns)."""
+        return self.squared(self.holdout, self.synthetic)
+
+    def features(self, rows: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        """Return coded rows, followed by indicators of the label where the view is pooled, float64 (n, q + labels)."""
+        code = self.space.code[rows] if columns is None else self.space.code[np.ix_(rows, columns)]
+        if not self.pooled:
+            return code
+        present = np.unique(self.space.strata[self.holdout])[1:]
+        return np.column_stack([code, self.space.strata[rows][:, None] == present])
+
+
+def _with_labels(space: Space, a: np.ndarray, b: np.ndarray, pooled: bool) -> np.ndarray:
+    squared = space.squared(a, b)
+    if not pooled:
+        return squared
+    return squared + LABEL_GAP * (space.strata[a][:, None] != space.strata[b][None, :])
+
+
+@dataclass(frozen=True, eq=False)
+class Copying:
+    """Rows of one class for copy detection: all ``members`` (R_tr), the ``others`` (H) and ``synthetic`` ones."""
+
+    members: np.ndarray
+    others: np.ndarray
+    synthetic: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Which rows of a space are compared with which; what a :class:`Pair` is built from."""
+
+    space: Space
+    views: tuple[View, ...]
+    copying: tuple[Copying, ...]
+    sizes: dict[str, int] | None
+    seed: int
+
+
+class Pair:
+    """Real and synthetic rows, ready to be compared; what a scorer with ``needs: comparison`` is given.
+
+    Rows are drawn without replacement to n* = min(|A|, |H|, |S|) per stratum (at most 100, and 400 over all). Where
+    every stratum has 15 or more there is a view for each; else one view of all, with the label as a column. Strata that
+    the method made no row of, or that H lacks, are left out. Nothing is coded before a scorer asks.
+
+    Parameters
+    ----------
+    source : Comparison or Layout
+        A comparison; or rows already laid out (references).
+    """
+
+    def __init__(self, source: Comparison | Layout) -> None:
+        self._source = source
+
+    @cached_property
+    def sizes(self) -> dict[str, int] | None:
+        """Rows on each side by stratum, n*; None below 8 in all. A reference depends on nothing else."""
+        if isinstance(self._source, Layout):
+            return self._source.sizes
+        found = star_sizes(self._source.train, self._source.holdout, self._source.synthetic)
+        return found if sum(found.values()) >= MIN_ROWS else None
+
+    @property
+    def n_star(self) -> int:
+        """Rows on each side over all strata, 0 where nothing can be compared."""
+        return sum((self.sizes or {}).values())
+
+    @property
+    def seed(self) -> int:
+        """Seed of everything that is drawn while comparing."""
+        return self._source.seed
+
+    @property
+    def reason(self) -> str:
+        """Why nothing can be compared; empty where it can."""
+        if self.sizes is not None or isinstance(self._source, Layout):
+            return ""
+        given = self._source
+        return (
+            f"needs at least {MIN_ROWS} rows on each side over all strata; there are {given.train.counts} training, "
+            f"{given.holdout.counts} held-out and {given.synthetic.counts} synthetic rows"
+        )
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The rows, coded and laid out."""
+        return self._source if isinstance(self._source, Layout) else lay_out(self._source, self.sizes or {})
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """One view per class, or one of all."""
+        return self.layout.views
+
+    @property
+    def copying(self) -> tuple[Copying, ...]:
+        """Rows for copy detection, one entry per class."""
+        return self.layout.copying
+
+    @property
+    def space(self) -> Space:
+        """The coded rows."""
+        return self.layout.space
+
+
+# --------------------------------------------------------------------------------------------------------- laying out
+
+
+def star_sizes(train: Cohort, holdout: Cohort, synthetic: Cohort) -> dict[str, int]:
+    """Return n* of each stratum that all three hold, capped."""
+    a, h, s = train.counts, holdout.counts, synthetic.counts
+    cap = max(CLASS_ROWS, min(MAX_ROWS, MAX_ROWS_IN_ALL // len(a)))
+    found = {name: min(a[name], h[name], s[name], cap) for name in a}
+    return {name: n for name, n in found.items() if n > 0}
+
+
+def is_pooled(sizes: Mapping[str, int]) -> bool:
+    """Return whether some stratum is too small for a view of its own."""
+    return min(sizes.values()) < CLASS_ROWS
+
+
+def lay_out(given: Comparison, sizes: Mapping[str, int]) -> Layout:
+    """Return a comparison's rows, cut to size; draws of real rows depend on the seed and their number only."""
+    names = given.train.schema.target.strata
+    rng = {part: rng_for("pair", seed=given.seed, part=part) for part in ("train", "holdout", "synthetic", "basis")}
+    room = {name: max(MAX_COPYING, n) for name, n in given.train.counts.items()}
+    holdout = thinned(given.holdout, room, rng["holdout"])
+    synthetic = thinned(given.synthetic, dict.fromkeys(names, MAX_COPYING), rng["synthetic"])
+    space = Space.of([given.train, holdout, synthetic], given.coder, given.train)
+    edges = np.cumsum([0, len(given.train), len(holdout), len(synthetic)])
+    part = [np.arange(low, high) for low, high in pairwise(edges)]
+    codes = [names.index(name) for name in sizes]
+    rows = [[rows[space.strata[rows] == code] for rows in part] for code in codes]
+    chosen = []
+    for (a, h, s), n in zip(rows, sizes.values(), strict=True):
+        chosen.append([draw(a, n, rng["train"]), draw(h, n, rng["holdout"]), draw(s, n, rng["synthetic"])])
+    views = make_views(space, sizes, [a for a, _, _ in rows], chosen, given.seed, rng["basis"])
+    return Layout(space, views, tuple(Copying(*found) for found in rows), dict(sizes), given.seed)
+
+
+def make_views(
+    space: Space,
+    sizes: Mapping[str, int],
+    basis: Sequence[np.ndarray],
+    chosen: Sequence[Sequence[np.ndarray]],
+    seed: int,
+    rng: np.random.Generator,
+) -> tuple[View, ...]:
+    """Return a view per stratum, or one of all, from (twin, holdout, synthetic) rows of each stratum."""
+    if is_pooled(sizes):
+        twin, holdout, synthetic = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
+        known = Basis(space, draw(np.concatenate(list(basis)), MAX_BASIS, rng), pooled=True)
+        return (View(space, known, twin, holdout, synthetic, True, seed),)
+    views = []
+    for name, rows, (twin, holdout, synthetic) in zip(sizes, basis, chosen, strict=True):
+        known = Basis(space, draw(rows, MAX_BASIS, rng), pooled=False)
+        views.append(View(space, known, twin, holdout, synthetic, False, seed_for("view", seed=seed, stratum=name)))
+    return tuple(views)
+
+
+def draw(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return ``n`` of the rows without replacement, in their order; all of them where there are no more."""
+    return rows if len(rows) <= n else np.sort(rng.choice(rows, n, replace=False))
+
+
+def thinned(cohort: Cohort, room: Mapping[str, int], rng: np.random.Generator) -> Cohort:
+    """Return the cohort with at most ``room[stratum]`` rows of each stratum."""
+    kept = [
+        draw(np.flatnonzero(cohort.strata == code), room[name], rng)
+        for code, name in enumerate(cohort.schema.target.strata)
+    ]
+    index = np.sort(np.concatenate(kept))
+    return cohort if len(index) == len(cohort) else cohort.take(index)
+
+
+def averaged(pair: Pair, function: Callable[[View], float | NotEstimable]) -> float | NotEstimable:
+    """Return the plain mean of a score over the views, or why there is none."""
+    if pair.reason:
+        return NotEstimable(pair.reason)
+    values = []
+    for view in pair.views:
+        value = function(view)
+        if isinstance(value, NotEstimable):
+            return value
+        values.append(value)
+    return float(np.mean(values))
+
+
+def costly(draws: int) -> Callable[[Scorer], Scorer]:
+    """Mark a scorer whose real-versus-real reference may rest on no more than so many draws."""
+
+    def mark(function: Scorer) -> Scorer:
+        function.__dict__["reference_draws"] = draws
+        return function
+
+    return mark
+
+
+def reference_draws(function: Scorer) -> int | None:
+    """Return the limit that :func:`costly` set, or None."""
+    limit: int | None = getattr(function, "reference_draws", None)
+    return limit

@@ -1,0 +1,368 @@
+"""Around the scorers: whether one applies, whether its value keeps its word, what real patients score, who leaked.
+
+Nothing here swallows an exception: the harness calls one scorer at a time and guards each call itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from raredata_bench.contracts import NotEstimable, ScorerInfo, synthetic_cohort
+from raredata_bench.data import payloads
+from raredata_bench.data.coder import Coder
+from raredata_bench.data.cohort import Cohort
+from raredata_bench.errors import InfeasibleError
+from raredata_bench.scoring.common import ScoreError
+from raredata_bench.scoring.pairs import (
+    MIN_ROWS,
+    Copying,
+    Layout,
+    Pair,
+    Scorer,
+    Space,
+    draw,
+    make_views,
+    reference_draws,
+    thinned,
+)
+from raredata_bench.seeding import rng_for
+
+DRAWS, BAD_DRAWS = 50, 10
+PERMUTATIONS = 2000
+MAX_LEAK_ROWS = 1000
+# Real rows that a reference is drawn from, over all strata; three times n* in any case.
+REFERENCE_ROWS = 600
+SLACK = 1e-9
+
+
+# --------------------------------------------------------------------------------------------------- facts and values
+
+
+def applies(info: ScorerInfo, outcome_kind: str, n_classes: int) -> bool:
+    """Return whether a scorer is meant for an outcome: ``label``, ``survival`` or ``treatment``, of so many strata.
+
+    What depends on a fold (a class without a row) or on the number of classes beyond that is not estimable there.
+    """
+    return outcome_kind in info.targets and n_classes >= 2
+
+
+def checked(value: float | NotEstimable, info: ScorerInfo) -> float | NotEstimable:
+    """Return a scorer's value as a plain float within its declared range, or its reason for having none.
+
+    Raises
+    ------
+    ScoreError
+        The value is not a finite number, or lies outside ``[info.low, info.high]``.
+    """
+    if isinstance(value, NotEstimable):
+        return value
+    if not isinstance(value, float | int | np.floating | np.integer) or isinstance(value, bool):
+        raise ScoreError(f"{info.key} returned {type(value).__name__}; a scorer returns a number or NotEstimable.")
+    number = float(value)
+    low = -np.inf if info.low is None else info.low
+    high = np.inf if info.high is None else info.high
+    if not np.isfinite(number) or number < low - SLACK or number > high + SLACK:
+        raise ScoreError(f"{info.key} returned {number:g}; its declared range is [{low:g}, {high:g}].")
+    return float(min(max(number, low), high))
+
+
+# --------------------------------------------------------------------------------------------------------- references
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What real patients score against each other at the same sizes.
+
+    Parameters
+    ----------
+    mean, sd : float
+        Over draws.
+    bad : float
+        What the declared bad reference scores: the box (independent uniform values within the range of each column of
+        the training rows, their observed levels), and for privacy copies of the training rows.
+    n_star : int
+        Rows on each side, over all strata.
+    draws : int
+        Draws that mean and spread rest on.
+    """
+
+    mean: float
+    sd: float
+    bad: float
+    n_star: int
+    draws: int
+
+
+@dataclass(frozen=True, eq=False)
+class RealPairs:
+    """Pairs of real rows of the sizes of a comparison, made once for all scorers and methods. See :func:`real_pairs`.
+
+    Parameters
+    ----------
+    halves : tuple of Pair
+        n* against n* rows of the training and held-out rows together, for fidelity and diversity.
+    thirds : tuple of Pair
+        The same rows in three parts, in the roles of synthetic, training and held-out rows, for privacy.
+    box, copies : tuple of Pair
+        Bad references: uniform rows, and copies of training rows, in the role of synthetic ones.
+    """
+
+    halves: tuple[Pair, ...]
+    thirds: tuple[Pair, ...]
+    box: tuple[Pair, ...]
+    copies: tuple[Pair, ...]
+
+
+def real_pairs(
+    train: Cohort, holdout: Cohort, coder: Coder, sizes: Mapping[str, int], seed: int, draws: int = DRAWS
+) -> RealPairs:
+    """Draw the pairs that references are computed from; cheap, since all share one table of distances.
+
+    Parameters
+    ----------
+    train, holdout : Cohort
+        A and H of a comparison.
+    coder : Coder
+        Fitted on A.
+    sizes : mapping of str to int
+        ``Pair.sizes``: n* of each stratum.
+    seed : int
+        Must not depend on the method.
+    draws : int
+        Half-splits of A and H together; a fifth as many bad references.
+
+    Raises
+    ------
+    InfeasibleError
+        There is nothing to compare at these sizes.
+    """
+    if sum(sizes.values()) < MIN_ROWS or any(n > min(train.counts[k], holdout.counts[k]) for k, n in sizes.items()):
+        raise InfeasibleError(
+            f"A reference needs at least {MIN_ROWS} rows a side, and as many real rows as its sizes {dict(sizes)}; "
+            f"got {train.counts} training and {holdout.counts} held-out rows."
+        )
+    rng = rng_for("reference", seed=seed)
+    share = REFERENCE_ROWS // (2 * len(sizes))
+    room = {name: max(share, 2 * sizes.get(name, 0)) if name in sizes else 0 for name in train.counts}
+    whole, train, holdout = train, thinned(train, room, rng), thinned(holdout, room, rng)
+    box = _box(train, {name: 3 * n for name, n in sizes.items()}, rng)
+    space = Space.of([train, holdout, box], coder, whole).tabled()
+    edges = np.cumsum([0, len(train), len(holdout), len(box)])
+    names = train.schema.target.strata
+    strata = {
+        name: [low + np.flatnonzero(space.strata[low:high] == names.index(name)) for low, high in pairwise(edges)]
+        for name in sizes
+    }
+    makers: tuple[Callable[[], Layout], ...] = tuple(
+        maker(space, sizes, strata, rng, seed).layout for maker in (_Halves, _Thirds, _Box, _Copies)
+    )
+    counts = (draws, draws, max(1, draws // 5), max(1, draws // 5))
+    made = [tuple(Pair(make()) for _ in range(n)) for make, n in zip(makers, counts, strict=True)]
+    return RealPairs(*made)
+
+
+def real_reference(real: RealPairs, info: ScorerInfo, function: Scorer) -> Reference | NotEstimable:
+    """Return what real rows, and what bad ones, score; not estimable where the scorer is not on some draw.
+
+    Raises
+    ------
+    ScoreError
+        The scorer broke its declared range.
+    """
+    privacy = info.family == "privacy"
+    limit = reference_draws(function)
+    good = (real.thirds if privacy else real.halves)[:limit]
+    bad = (real.copies if privacy else real.box)[: None if limit is None else max(1, limit // 4)]
+    values: list[list[float]] = [[], []]
+    for pairs, into in zip((good, bad), values, strict=True):
+        for pair in pairs:
+            value = checked(function(pair), info)
+            if isinstance(value, NotEstimable):
+                return value
+            into.append(value)
+    spread = float(np.std(values[0], ddof=1)) if len(good) > 1 else 0.0
+    return Reference(float(np.mean(values[0])), spread, float(np.mean(values[1])), good[0].n_star, len(good))
+
+
+@dataclass(frozen=True, eq=False)
+class _Maker:
+    """Lays out one draw after the other; ``strata`` holds (training, held-out, box) rows of each stratum."""
+
+    space: Space
+    sizes: Mapping[str, int]
+    strata: Mapping[str, Sequence[np.ndarray]]
+    rng: np.random.Generator
+    seed: int
+
+    def _build(self, chosen: Sequence[Sequence[np.ndarray]], copying: Sequence[Copying]) -> Layout:
+        # The basis is all training rows in every draw, as in the comparison that the reference belongs to.
+        basis = [rows[0] for rows in self.strata.values()]
+        seed = int(self.rng.integers(2**62))
+        views = make_views(self.space, self.sizes, basis, chosen, seed, rng_for("pair", seed=self.seed, part="basis"))
+        return Layout(self.space, views, tuple(copying), dict(self.sizes), seed)
+
+    def _shuffled(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows in random order, those of one person one after the other."""
+        rows = self.rng.permutation(rows)
+        rank = self.rng.permutation(int(self.space.subject.max()) + 1)
+        return rows[np.argsort(rank[self.space.subject[rows]], kind="stable")]
+
+
+class _Halves(_Maker):
+    """Two disjoint samples of the real rows."""
+
+    def layout(self) -> Layout:
+        chosen = []
+        for (a, h, _), n in zip(self.strata.values(), self.sizes.values(), strict=True):
+            rows = self._shuffled(np.append(a, h))
+            chosen.append((rows[-n:], rows[-n:], rows[:n]))
+        return self._build(chosen, ())
+
+
+class _Thirds(_Maker):
+    """Three disjoint samples of the real rows, the training and held-out ones in their true proportion."""
+
+    def layout(self) -> Layout:
+        chosen, copying = [], []
+        for (a, h, _), n in zip(self.strata.values(), self.sizes.values(), strict=True):
+            rows = self._shuffled(np.append(a, h))
+            m = max(1, min(n, len(rows) // 3)) if len(rows) >= 3 else 1
+            made, rest = rows[:m], rows[m:]
+            members = min(max(m, round(len(rest) * len(a) / len(rows))), max(1, len(rest) - m))
+            first, second = rest[:members], rest[members:]
+            second = second if len(second) else first
+            chosen.append((first[:m], second[-m:], made))
+            copying.append(Copying(first, second, made))
+        return self._build(chosen, copying)
+
+
+class _Box(_Maker):
+    """Uniform rows against held-out ones."""
+
+    def layout(self) -> Layout:
+        chosen = []
+        for (a, h, box), n in zip(self.strata.values(), self.sizes.values(), strict=True):
+            chosen.append((draw(a, n, self.rng), draw(h, n, self.rng), draw(box, n, self.rng)))
+        return self._build(chosen, ())
+
+
+class _Copies(_Maker):
+    """Copies of training rows against held-out ones."""
+
+    def layout(self) -> Layout:
+        chosen, copying = [], []
+        for (a, h, _), n in zip(self.strata.values(), self.sizes.values(), strict=True):
+            made = draw(a, n, self.rng)
+            chosen.append((draw(a, n, self.rng), draw(h, n, self.rng), made))
+            copying.append(Copying(a, h, made))
+        return self._build(chosen, copying)
+
+
+def _box(train: Cohort, counts: Mapping[str, int], rng: np.random.Generator) -> Cohort:
+    """Return rows that are uniform on the range of each column of ``train``, over observed levels, and in log-time."""
+    n = sum(counts.values())
+    matrix = np.full((n, train.matrix.shape[1]), np.nan)
+    for j, column in enumerate(train.schema.columns):
+        observed = train.matrix[~np.isnan(train.matrix[:, j]), j]
+        if len(observed) and column.levelled:
+            matrix[:, j] = rng.choice(np.unique(observed), n)
+        elif len(observed):
+            matrix[:, j] = rng.uniform(observed.min(), observed.max(), n)
+    names = train.schema.target.strata
+    codes = np.repeat([names.index(name) for name in counts], list(counts.values()))
+    fields = train.y.dtype.names
+    y = np.zeros(n, dtype=train.y.dtype)
+    if fields is None:
+        y[:] = codes
+    else:
+        y["event" if "event" in fields else "label"] = codes
+        if "time_days" in fields:
+            known = np.log(train.y["time_days"])
+            y["time_days"] = np.exp(rng.uniform(known.min(), known.max(), n))
+        if "arm" in fields:
+            y["arm"] = rng.choice(np.unique(train.y["arm"]), n)
+    return synthetic_cohort(replace(train, truth=None), payloads.with_matrix(train.X, matrix, train.schema), y, "box")
+
+
+# --------------------------------------------------------------------------------------------------------------- leaks
+
+
+def leak_check(
+    synthetic: Cohort, train: Cohort, test: Cohort, coder: Coder, seed: int, permutations: int = PERMUTATIONS
+) -> tuple[float, float, float]:
+    """Ask whether synthetic rows lie nearer to the test fold than rows made without it can.
+
+    Every synthetic row is given to the test or the training row of its class that lies nearest, ties one half. Under no
+    leak, which real persons form the test fold is arbitrary, so membership is permuted among the persons of each class.
+
+    Parameters
+    ----------
+    synthetic, train, test : Cohort
+        S (up to 1000 rows are used), the rows that the method was fitted on, and the outer test fold.
+    coder : Coder
+        Fitted on ``train``.
+    seed : int
+    permutations : int
+        2000 or more give p-values down to .0005.
+
+    Returns
+    -------
+    share : float
+        Share of synthetic rows nearer to the test fold, in [0, 1].
+    null : float
+        Its expectation without a leak, ``n_te / (n_te + n_tr)`` of each class averaged over the synthetic rows.
+    p_value : float
+        One-sided, in (0, 1]; 1 where the sets have no class in common.
+
+    References
+    ----------
+    SCIENCE of this project, section 2.9; doi:10.3389/fdata.2021.679939
+    """
+    rng = rng_for("leak_check", seed=seed)
+    chosen = draw(np.arange(len(synthetic)), MAX_LEAK_ROWS, rng)
+    made, made_strata = coder.encode(payloads.take(synthetic.X, chosen)), synthetic.strata[chosen]
+    real = np.concatenate([coder.encode(train.X), coder.encode(test.X)])
+    strata = np.append(train.strata, test.strata)
+    is_test = np.repeat([False, True], [len(train), len(test)])
+    person = np.unique(np.append(train.subject, test.subject).astype(str), return_inverse=True)[1]
+    shares, permuted, chance, total = 0.0, np.zeros(permutations), 0.0, 0
+    for stratum in np.unique(made_strata):
+        rows = strata == stratum
+        if is_test[rows].all() or not is_test[rows].any():
+            continue
+        squared = cdist(made[made_strata == stratum], real[rows], "sqeuclidean")
+        nearest = squared == squared.min(axis=1, keepdims=True)
+        members = np.unique(person[rows], return_inverse=True)[1]
+        unit_test = np.zeros(members.max() + 1, dtype=bool)
+        unit_test[members] = is_test[rows]
+        touches = (nearest.astype(float) @ np.eye(len(unit_test))[members]) > 0
+        draws = rng.permuted(np.tile(unit_test, (permutations, 1)), axis=1)
+        shares += float(_given_to_test(touches, unit_test[None, :])[0])
+        permuted += _given_to_test(touches, draws)
+        chance += len(squared) * float(is_test[rows].mean())
+        total += len(squared)
+    if not total:
+        return 0.0, 0.0, 1.0
+    p_value = (1 + int((permuted >= shares - SLACK).sum())) / (1 + permutations)
+    return shares / total, chance / total, p_value
+
+
+def _given_to_test(touches: np.ndarray, unit_test: np.ndarray) -> np.ndarray:
+    """Return how many rows fall to the test side under each membership, float64 (draws,).
+
+    ``touches`` bool (n, units) marks the persons nearest to each row, several where they tie; ``unit_test`` bool
+    (draws, units) marks the persons of the test fold.
+    """
+    single = touches.sum(axis=1) == 1
+    weight = touches[single].sum(axis=0).astype(float)
+    out = unit_test.astype(float) @ weight
+    tied = touches[~single].astype(float)
+    if len(tied):
+        inside, outside = unit_test.astype(float) @ tied.T > 0, (~unit_test).astype(float) @ tied.T > 0
+        out = out + (inside * (1.0 - 0.5 * outside)).sum(axis=1)
+    return np.asarray(out)
