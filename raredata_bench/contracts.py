@@ -121,7 +121,6 @@ class MethodInfo:
     p_max: int | None = None
     needs_all_strata: bool = False
     sees: str = ""
-    sees_truth: bool = False
     licence: str = "Apache-2.0"
     doi: str = ""
     interpretability: str = "I1"
@@ -133,8 +132,8 @@ class MethodInfo:
 class LearnerInfo:
     """Facts of a learner.
 
-    ``targets`` are ``label`` and ``survival``; ``kind`` is sklearn, survival or lightning; ``seconds`` is what one fit on
-    about 100 rows and 20 columns takes on one core, for the forecast of a sweep.
+    ``targets`` are ``label`` and ``survival``; ``kind`` is sklearn, survival or lightning; ``seconds`` is what one fit
+    on about 100 rows and 20 columns takes on one core, for the forecast of a sweep.
     """
 
     key: str
@@ -393,7 +392,7 @@ class Synthesizer(Augmenter, ABC):
 
     @abstractmethod
     def _fit(self, train: Cohort, rng: np.random.Generator) -> None:
-        """Fit on the rows of ``train``; set ``self.adapted`` and ``self.n_parameters`` where there is something to say."""
+        """Fit on the rows of ``train``; set ``self.adapted`` and ``self.n_parameters`` where they say something."""
 
     @abstractmethod
     def _sample(self, counts: Mapping[str, int], rng: np.random.Generator) -> Sampled:
@@ -427,12 +426,15 @@ def synthetic_cohort(
     lineage[:] = [()] * n
     if parents is not None:
         lineage[:] = [tuple(str(train.subject[i]) for i in row) for row in parents]
+    optional: dict[str, Any] = {
+        name: None if getattr(train, name) is None else np.full(n, "", dtype=object) for name in OPTIONAL_ROWS
+    }
     return replace(
         train,
         X=X,
         y=np.asarray(y, dtype=train.y.dtype),
         subject=np.array([f"syn:{key}:{i}" for i in range(n)], dtype=object),
-        **{name: None if getattr(train, name) is None else np.full(n, "", dtype=object) for name in OPTIONAL_ROWS},
+        **optional,
         synthetic=np.ones(n, dtype=bool),
         parents=lineage,
     )
@@ -448,19 +450,19 @@ def _judge(made: Augmented, train: Cohort, request: Request, info: MethodInfo) -
     filled = [count for name, count in train.counts.items() if request.add.get(name, 0) > 0]
     if status == "ok" and filled and min(filled) < info.n_soft:
         status, reason = "low_n", f"fitted on {min(filled)} rows in a stratum; {info.n_soft} are advised"
-    worse = _defect(made, train, request)
+    worse = _defect(made, train, request, info)
     if worse is not None:
         status, reason = worse
     return replace(made, status=status, reason=reason)
 
 
-def _defect(made: Augmented, train: Cohort, request: Request) -> tuple[str, str] | None:
+def _defect(made: Augmented, train: Cohort, request: Request, info: MethodInfo) -> tuple[str, str] | None:
     """Return status and reason of the worst thing wrong with the rows made, or None."""
     synthetic, asked = made.synthetic, sum(request.add.values())
     if not len(synthetic):
-        if asked and not made.removed:
-            return "noop", f"asked for {asked} rows, got none"
-        return None
+        if made.removed or info.kind == "reweight":
+            return None
+        return "noop", f"asked for {asked} rows, got none" if asked else "the plan asks for no row here"
     matrix = synthetic.matrix
     if np.isinf(matrix).any():
         return "nonfinite", f"{int(np.isinf(matrix).any(axis=1).sum())} of {len(synthetic)} rows hold infinite values"
@@ -469,7 +471,11 @@ def _defect(made: Augmented, train: Cohort, request: Request) -> tuple[str, str]
         names = [train.schema.names[j] for j in np.flatnonzero(empty)[:3]]
         return "invalid_rows", f"columns {names} came back without a value"
     delivered = synthetic.counts
-    off = {name: (n, delivered.get(name, 0)) for name, n in request.add.items() if abs(delivered.get(name, 0) - n) > 0.1 * n}
+    off = {
+        name: (n, delivered.get(name, 0))
+        for name, n in request.add.items()
+        if abs(delivered.get(name, 0) - n) > 0.1 * n
+    }
     if off:
         return "degraded", "; ".join(f"{name}: asked for {a}, got {b}" for name, (a, b) in off.items())
     rows = np.unique(matrix, axis=0)

@@ -80,6 +80,11 @@ def test_choosing_genes_outside_the_fold_would_predict_noise() -> None:
     assert abs(np.mean(honest) - 0.5) < 0.12
 
 
+def draw(rows: Cohort, counts: Mapping[str, int], rng: np.random.Generator) -> list[int]:
+    names = rows.schema.target.strata
+    return [i for name, n in counts.items() for i in rng.choice(np.flatnonzero(rows.strata == names.index(name)), n)]
+
+
 @dataclass(kw_only=True, eq=False)
 class Spy(Synthesizer):
     """Remembers whom it was given."""
@@ -89,8 +94,7 @@ class Spy(Synthesizer):
         self.rows = train
 
     def _sample(self, counts: Mapping[str, int], rng: np.random.Generator) -> Sampled:
-        index = [i for name, n in counts.items()
-                 for i in rng.choice(np.flatnonzero(self.rows.strata == self.rows.schema.target.strata.index(name)), n)]  # fmt: skip
+        index = draw(self.rows, counts, rng)
         return Sampled(payloads.take(self.rows.X, np.array(index)), self.rows.y[index], [(i,) for i in index])
 
 
@@ -107,8 +111,7 @@ class Cheater(Spy):
     back_door: Cohort
 
     def _sample(self, counts: Mapping[str, int], rng: np.random.Generator) -> Sampled:
-        index = [i for name, n in counts.items()
-                 for i in rng.choice(np.flatnonzero(self.back_door.strata == self.rows.schema.target.strata.index(name)), n)]  # fmt: skip
+        index = draw(self.back_door, counts, rng)
         return Sampled(payloads.take(self.back_door.X, np.array(index)), self.back_door.y[index])
 
 
@@ -259,7 +262,9 @@ def test_no_method_beats_the_ceiling_of_the_simulator(key: str) -> None:
         info = registry.info_of("method", key)
         plan = registry.build("plan", "as_is" if info.kind == "reweight" else "x3")
         made = registry.build("method", key).augment(replace(train, truth=None), plan.request(train.counts), seed)
-        fitted = registry.build("learner", "logreg").fit(TrainingSet(made.training, Coder.fit(train), seed, made.weights))
+        fitted = registry.build("learner", "logreg").fit(
+            TrainingSet(made.training, Coder.fit(train), seed, made.weights)
+        )
         bayes = roc_auc_score(test.y, truth.log_odds(test.X))
         gains.append(roc_auc_score(test.y, fitted.predict(test).proba[:, 1]) - bayes)
         ceiling.append(bayes)

@@ -66,7 +66,7 @@ def test_a_value_comes_back_with_seconds_and_peak() -> None:
 
 @pytest.mark.parametrize(
     ("function", "status", "word"),
-    [(leave, "crashed", "code 3"), (shout, "error", "ValueError: no such thing"), (refuse, "cannot_fit", "smote needs more rows"),
+    [(leave, "crashed", "code 3"), (shout, "error", "ValueError: no such thing"), (refuse, "cannot_fit", "more rows"),
      (decline, "incompatible", "not for survival"), (segfault, "crashed", "SIGSEGV")],
 )  # fmt: skip
 def test_every_end_is_a_status_and_the_next_call_works(function: object, status: str, word: str) -> None:

@@ -193,7 +193,9 @@ def test_the_arm_of_a_trial_becomes_a_covariate() -> None:
     target = TrialTarget("treat", ("placebo", "drug"), SurvivalTarget("infection", "time"))
     schema = Schema("table", (Column("a"),), target)
     y = trial_array(np.arange(n) % 2, outcome)
-    cohort = Cohort("t", pd.DataFrame({"a": rng.normal(size=n)}), y, np.arange(n).astype(str), schema, horizon_days=150.0)
+    cohort = Cohort(
+        "t", pd.DataFrame({"a": rng.normal(size=n)}), y, np.arange(n).astype(str), schema, horizon_days=150.0
+    )
     survival = registry.build("task", "survival").prepare(cohort)
     assert survival.schema.names == ("a", "treat")
     assert survival.X["treat"].tolist() == ["placebo", "drug"] * 10

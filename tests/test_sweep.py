@@ -47,7 +47,9 @@ class Shift(Resampler):
             strata.extend([stratum] * request.add[name])
         import numpy as np
         index = np.array(index, dtype=int)
-        return Resampled(np.arange(len(train)), payloads.take(train.X, index), np.array(strata, dtype=int), parents=[(i,) for i in index])
+        parents = [(i,) for i in index]
+        made = payloads.take(train.X, index)
+        return Resampled(np.arange(len(train)), made, np.array(strata, dtype=int), None, parents)
 
 
 class Hang(Shift):
@@ -85,7 +87,9 @@ def guests(tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
-def cli(words: list[str], results: Path, extra: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def cli(
+    words: list[str], results: Path, extra: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "raredata_bench.cli.main", *words, f"paths.results={results}"],
         capture_output=True, text=True, env=surroundings(extra, environment), timeout=300, check=False,
@@ -151,7 +155,9 @@ def test_killed_and_started_again_gives_the_same_records(tmp_path: Path) -> None
     assert cli(words, quiet).returncode == 0
     command = [sys.executable, "-m", "raredata_bench.cli.main", *words, f"paths.results={killed}"]
     for wanted in (1, 4):
-        process = subprocess.Popen(command, env=surroundings(None, {}), stdout=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=surroundings(None, {}), stdout=subprocess.DEVNULL, start_new_session=True
+        )
         deadline = time.monotonic() + 120
         while len(list((killed / "smoke" / "records").glob("*.json"))) < wanted and process.poll() is None:
             assert time.monotonic() < deadline
@@ -303,7 +309,8 @@ def test_a_users_table_goes_through_with_two_lines_of_yaml(tmp_path: Path) -> No
     done = cli([*common, f"dataset.path={tmp_path / 'cohort.yaml'}"], tmp_path / "a")
     assert done.returncode == 0, done.stdout + done.stderr
     direct = cli(
-        [*common, f"dataset.path={tmp_path / 'my [first] cohort.csv'}", "dataset.target=Diagnosis (ALS)"], tmp_path / "b"
+        [*common, f"dataset.path={tmp_path / 'my [first] cohort.csv'}", "dataset.target=Diagnosis (ALS)"],
+        tmp_path / "b",
     )
     assert direct.returncode == 0, direct.stdout + direct.stderr
     rows = json.loads(cli(["leaderboard", "quickstart", "--format", "json"], tmp_path / "a").stdout)

@@ -115,7 +115,7 @@ def main() -> None:
         launch(prepare(said), said)
         again = time.perf_counter() - again
     print(f"cells per second, sweep {cells / wall:.1f}, plain loop {loop_cells / loop_seconds:.1f}: "
-          f"x{(cells / wall) / (loop_cells / loop_seconds):.2f} (one worker, start of its processes included)")  # fmt: skip
+          f"x{cells / wall / (loop_cells / loop_seconds):.2f} (one worker, start of processes included)")  # fmt: skip
     print(f"time outside fit, learn and score: {1 - inside / wall:.0%} of {wall:.1f} s for {cells} cells")
     print(f"the finished sweep again: {again:.2f} s, x{wall / again:.0f} faster")
     fast, slow = start_up()

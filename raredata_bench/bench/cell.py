@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from raredata_bench.bench.revision import revision
@@ -61,7 +62,7 @@ class Job:
     n_cells: int
     seconds: float
 
-    @property
+    @cached_property
     def axes(self) -> dict[str, str | None]:
         """Names by axis, as in tables."""
         return {axis: self.choices[axis].name if axis in self.choices else None for axis in COMPONENTS}
@@ -72,18 +73,19 @@ class Job:
         parts: dict[str, Any] = {axis: {"key": c.key, **_settings(c.config)} for axis, c in self.choices.items()}
         return parts | {"scorers": list(self.scorers), "profile": _settings(self.profile), "protocol": PROTOCOL}
 
-    @property
+    @cached_property
     def address(self) -> str:
         """Hash of axes and data: the name of the record's file."""
         return digest([self.axes, self.data], 20)
 
-    @property
+    @cached_property
     def group(self) -> str:
         """Hash of what a method's output depends on here; jobs of one group are run by one worker."""
         return digest([{axis: name for axis, name in self.axes.items() if axis != "learner"}, self.data], 20)
 
+    @cached_property
     def id(self) -> str:
-        """Return the hash of configuration, data and the revisions of the components."""
+        """Hash of configuration, data and the revisions of the components."""
         revisions = {axis: revision(choice.config) for axis, choice in self.choices.items()}
         return digest([self.config, self.data, revisions], 20)
 

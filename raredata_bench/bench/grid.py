@@ -142,7 +142,9 @@ def compose_top(words: Words) -> dict[str, Any]:
         raise ConfigError(f"The configuration cannot be composed: {str(error).splitlines()[0]}") from error
     assert isinstance(plain, dict)
     scorers = [word.partition("=")[2].strip("[]").split(",") for word in words.rest if word.startswith("scorer=")]
-    plain["scorers"] = scorers[-1] if scorers else plain["study"].get("scorers")
+    without = set(plain["study"].get("without") or [])
+    usual = plain["study"].get("scorers") or [key for key in registry.options("scorer") if key not in without]
+    plain["scorers"] = scorers[-1] if scorers else usual
     for key in plain["scorers"] or []:
         registry.check_option("scorer", key)
     return {str(key): value for key, value in plain.items()}
@@ -150,7 +152,8 @@ def compose_top(words: Words) -> dict[str, Any]:
 
 def blocks(study: Mapping[str, Any], words: Words) -> list[dict[str, list[Choice]]]:
     """Return the blocks of a study's grid, with what the command line says in place of the study's options."""
-    out, used = [], set()
+    out: list[dict[str, list[Choice]]] = []
+    used: set[tuple[str, str]] = set()
     for raw in study["grid"]:
         block = {}
         for axis in AXES:
@@ -162,7 +165,9 @@ def blocks(study: Mapping[str, Any], words: Words) -> list[dict[str, list[Choice
     for axis, parameters in words.parameters.items():
         for name in parameters:
             if (axis, name.partition(".")[0]) not in used:
-                allowed = sorted({p for block in out for c in block[axis] for p in c.config if p not in ("_target_", "info")})
+                allowed = sorted(
+                    {p for block in out for c in block[axis] for p in c.config if p not in ("_target_", "info")}
+                )
                 raise ConfigError(
                     f"No {axis} of this sweep has a parameter {name!r}; there are {', '.join(allowed) or 'none'}."
                     f"{closest(name, allowed)}"

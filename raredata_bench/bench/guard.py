@@ -85,7 +85,9 @@ class Guard:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -120,13 +122,17 @@ class Guard:
                     return Failed("out_of_memory", reason, self._tail(), elapsed, peak)
             if timeout_s is not None and elapsed > timeout_s:
                 self._kill()
-                return Failed("timeout", f"took longer than {timeout_s:g} s and was stopped", self._tail(), elapsed, peak)
+                return Failed(
+                    "timeout", f"took longer than {timeout_s:g} s and was stopped", self._tail(), elapsed, peak
+                )
         try:
             answer: Done | Failed = pipe.recv()
         except (EOFError, ConnectionResetError):
             return self._lost(started)
         if isinstance(answer, Failed):
-            return Failed(answer.status, answer.reason, (self._tail() + answer.log)[-LOG_TAIL:], answer.seconds, answer.peak_mib)
+            return Failed(
+                answer.status, answer.reason, (self._tail() + answer.log)[-LOG_TAIL:], answer.seconds, answer.peak_mib
+            )
         return answer
 
     def _ready(self) -> Connection:
@@ -179,7 +185,9 @@ class Guard:
         except OSError:
             return ""
         # Progress bars rewrite their line; only what they ended with is kept.
-        return "\n".join(line.rsplit("\r", 1)[-1] for line in data.decode(errors="replace").replace("\r\n", "\n").split("\n"))
+        return "\n".join(
+            line.rsplit("\r", 1)[-1] for line in data.decode(errors="replace").replace("\r\n", "\n").split("\n")
+        )
 
 
 def _descendants(pid: int | None) -> list[psutil.Process]:
@@ -221,7 +229,7 @@ def attempt(function: Callable[..., Any], *args: Any) -> Done | Failed:
     started = time.perf_counter()
     try:
         value = function(*args)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the one place, see above)
         seconds = time.perf_counter() - started
         trace = "" if isinstance(error, InfeasibleError | IncompatibleError) else _anonymous(traceback.format_exc())
         return Failed(_status(error), _sentence(error), trace[-LOG_TAIL:], seconds, peak_mib())

@@ -58,6 +58,7 @@ class Material:
         self.cohort = self.task.prepare(raw)
         self.profile: Profile = registry.build("profile", str(profile["key"]), _without_key(profile))
         self.data = raw.fingerprint
+        self._folds: dict[str, list[FoldRows]] = {}
 
     @cached_property
     def splits(self) -> list[Split]:
@@ -81,7 +82,10 @@ class Material:
         IncompatibleError
             A training fold cannot fill the regime.
         """
-        return [self._cut(split, regime) for split in self.splits]
+        at = regime_id(regime)
+        if at not in self._folds:
+            self._folds[at] = [self._cut(split, regime) for split in self.splits]
+        return self._folds[at]
 
     def _cut(self, split: Split, regime: Regime) -> FoldRows:
         outer = self.cohort.take(split.train)
@@ -90,7 +94,9 @@ class Material:
         real, test = outer.take(drawn.taken), self.cohort.take(split.test)
         shared = np.intersect1d(real.subject.astype(str), test.subject.astype(str))
         if len(shared):
-            raise CohortError(f"Subject {shared[0]!r} of {self.cohort.key} stands in both arms of a split. Give `subject`.")
+            raise CohortError(
+                f"Subject {shared[0]!r} of {self.cohort.key} stands in both arms of a split. Give `subject`."
+            )
         return FoldRows(split.repeat, split.fold, real, outer.take(drawn.left), test, outer.y)
 
     def fidelity_folds(self, regime: Regime) -> list[FoldRows]:
@@ -99,7 +105,12 @@ class Material:
         On simulators the hold-out is drawn afresh; in regimes that leave patients over it is these; otherwise the
         cohort is halved, the method fitted on one half and compared with the other, and the halves swapped.
         """
-        folds = self.folds(regime)
+        at = f"fidelity {regime_id(regime)}"
+        if at not in self._folds:
+            self._folds[at] = self._fidelity_folds(self.folds(regime))
+        return self._folds[at]
+
+    def _fidelity_folds(self, folds: list[FoldRows]) -> list[FoldRows]:
         truth = self.cohort.truth
         if truth is not None:
             fresh = dict.fromkeys(self.cohort.schema.target.strata, FRESH_PER_STRATUM)
@@ -133,6 +144,11 @@ class Material:
         return [FoldRows(index, s, parts[s], parts[1 - s], nobody, self.cohort.y) for s in (0, 1)]
 
 
+def regime_id(regime: Regime) -> str:
+    """Return what tells two regimes apart: class and parameters."""
+    return digest([type(regime).__name__, vars(regime)])
+
+
 def request_of(fold: FoldRows, plan: Any) -> Request:
     """Return what a plan asks for on one fold."""
     request: Request = plan.request(count_strata(fold.real.y, fold.real.schema.target))
@@ -148,13 +164,19 @@ def load_cohort(key: str, config: Mapping[str, Any]) -> Cohort:
 def augment_seed(material: Material, job: Job, fold: FoldRows, track: str) -> int:
     """Return the seed of a method on one fold: it depends on everything but the learner."""
     return material.seed(
-        "augment", repeat=fold.repeat, fold=fold.fold, track=track, axes={k: v for k, v in job.axes.items() if k != "learner"}
+        "augment",
+        repeat=fold.repeat,
+        fold=fold.fold,
+        track=track,
+        axes={k: v for k, v in job.axes.items() if k != "learner"},
     )
 
 
 def learn_seed(material: Material, job: Job, fold: FoldRows) -> int:
     """Return the seed of a learner on one fold: it does not depend on method or plan, so that starts are paired."""
-    return material.seed("learn", repeat=fold.repeat, fold=fold.fold, regime=job.axes["regime"], learner=job.axes["learner"])
+    return material.seed(
+        "learn", repeat=fold.repeat, fold=fold.fold, regime=job.axes["regime"], learner=job.axes["learner"]
+    )
 
 
 def rows_key(cohort: Cohort) -> str:

@@ -57,9 +57,9 @@ Block = Mapping[str, Sequence[Choice]]
 class Planner:
     """Plans the blocks of a study. Cohorts are loaded once; splits are made once per task."""
 
-    def __init__(self, profile: Mapping[str, Any], scorers: Sequence[str] | None) -> None:
+    def __init__(self, profile: Mapping[str, Any], scorers: Sequence[str]) -> None:
         self.profile = profile
-        self.scorers = tuple(scorers) if scorers else registry.options("scorer")
+        self.scorers = tuple(scorers)
         self.planned = Planned()
         self._cohorts: dict[str, Cohort | None] = {}
         self._materials: dict[tuple[str, str], Material | None] = {}
@@ -196,7 +196,8 @@ class Planner:
             "modality": material.cohort.schema.modality, "family": info.family, "review_family": info.review_family,
             "method_label": info.label, "n_folds": material.n_folds, "primary": material.task.primary,
             "exploratory": material.profile.exploratory, "simulated": data.simulated, "data": material.data,
-            "n_subjects": len(set(material.cohort.subject.astype(str))), "n_columns": len(material.cohort.schema.columns),
+            "n_subjects": len(set(material.cohort.subject.astype(str))),
+            "n_columns": len(material.cohort.schema.columns),
         }  # fmt: skip
         scorers = tuple(key for key in self.scorers if applies(key, material))
         width = max(1.0, len(material.cohort.schema.columns) / 500)

@@ -69,8 +69,8 @@ class CellRecord:
         Where it ended: ``fit``, ``learn``, ``score``; empty when nothing went wrong.
     scores : mapping of str to ScoreValue
     counts : mapping
-        ``real``, ``added`` and ``removed`` rows by stratum as used, ``requested`` by stratum, ``test`` by stratum, and the same in
-        subjects under ``subjects``.
+        By stratum: rows ``requested``, ``real`` in the training fold, ``used``, ``added`` and ``removed``, the
+        ``expansion`` rate, rows of ``holdout`` and ``test``; and in subjects, under ``subjects``.
     timing : mapping
         Seconds by phase, peak memory in MiB.
     log : str
@@ -128,7 +128,9 @@ def write_atomic(path: Path, text: str | bytes) -> None:
             file.write(data)
         os.replace(temporary, path)
     except OSError as error:
-        raise RecordError(f"Cannot write {path}: {error.strerror}. Choose another folder with paths.results=...") from error
+        raise RecordError(
+            f"Cannot write {path}: {error.strerror}. Choose another folder with paths.results=..."
+        ) from error
 
 
 def read(path: Path) -> JobRecord:
@@ -170,9 +172,13 @@ def rows(records: Iterable[JobRecord]) -> Iterator[dict[str, Any]]:
                 **base, "cell": cell.cell, "repeat": cell.repeat, "fold": cell.fold,
                 "status": cell.status, "reason": cell.reason, "phase": cell.phase, "counts": cell.counts,
             }  # fmt: skip
-            scored = cell.scores or {None: ScoreValue(None)}
-            for key, score in scored.items():
-                yield {**at, "scorer": key, **{f"score_{k}" if k == "reason" else k: v for k, v in asdict(score).items()}}
+            scored: list[tuple[str | None, ScoreValue]] = [*cell.scores.items()] or [(None, ScoreValue(None))]
+            for key, score in scored:
+                yield {
+                    **at,
+                    "scorer": key,
+                    **{f"score_{k}" if k == "reason" else k: v for k, v in asdict(score).items()},
+                }
 
 
 def is_cost(scorer: str) -> bool:
@@ -187,8 +193,8 @@ def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
 def to_table(records: Iterable[JobRecord]) -> pd.DataFrame:
     """Return the long table that every statistic starts from: one row per (cell, scorer).
 
-    Columns: ``study, job, dataset, task, regime, method, plan, learner, modality, family, review_family, primary, n_folds,
-    ..., cell, repeat, fold, status, reason, phase, counts, scorer, value, score_reason, reference, reference_sd, bad,
-    n_star``.
+    Columns: ``study, job, dataset, task, regime, method, plan, learner, modality, family, review_family, primary,
+    n_folds, ..., cell, repeat, fold, status, reason, phase, counts, scorer, value, score_reason, reference,
+    reference_sd, bad, n_star``.
     """
     return pd.DataFrame(list(rows(records)))

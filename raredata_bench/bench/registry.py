@@ -68,7 +68,7 @@ def check_option(group: str, key: str) -> None:
     known = options(group)
     if key not in known:
         raise ConfigError(
-            f"There is no {group} {key!r}.{closest(key, known)} See `raredata-bench list {group}s` for all {len(known)}."
+            f"There is no {group} {key!r}.{closest(key, known)} `raredata-bench list {group}s` shows all {len(known)}."
         )
 
 
@@ -89,12 +89,14 @@ def node(group: str, key: str, overrides: Mapping[str, Any] | None = None) -> di
         allowed = [field for field in config if field not in ("_target_", "info")]
         if name not in allowed:
             raise ConfigError(
-                f"{group} {key!r} has no parameter {name!r}; it has {', '.join(allowed) or 'none'}.{closest(name, allowed)}"
+                f"{group} {key!r} has no parameter {name!r}; it has {', '.join(allowed) or 'none'}."
+                f"{closest(name, allowed)}"
             )
         config[name] = value
     return config
 
 
+@cache
 def info_of(group: str, key: str) -> Any:
     """Return the typed facts of a dataset, method, learner or scorer, without importing its code."""
     kind = INFOS[group]
@@ -124,7 +126,7 @@ def target(config: Mapping[str, Any], where: str) -> Any:
 def build(group: str, key: str, config: Mapping[str, Any] | None = None) -> Any:
     """Return the object that an option names: an augmenter, a learner, a task, a regime, a plan.
 
-    Components with facts get them as ``info=``, the others their ``key=``. Unknown parameters are a :class:`ConfigError`.
+    Components with facts get them as ``info=``, the others their ``key=``. Unknown parameters raise ConfigError.
     """
     config = node(group, key) if config is None else config
     made = target(config, f"{group} {key}")

@@ -20,9 +20,17 @@ def revision(config: Mapping[str, Any]) -> dict[str, str]:
     The hash covers the module of ``_target_`` and every module of the same top-level package that it imports, without
     comments and docstrings; the libraries are those that these modules, or dotted names in the configuration, import.
     """
-    module = str(config["_target_"]).rpartition(".")[0]
+    named = frozenset(text.partition(".")[0] for text in _strings(config) if _dotted(text))
+    return dict(_revision(str(config["_target_"]).rpartition(".")[0], named))
+
+
+def _dotted(text: str) -> bool:
+    return "." in text and text.replace(".", "").isidentifier()
+
+
+@cache
+def _revision(module: str, named: frozenset[str]) -> Mapping[str, str]:
     code, foreign = _closure(module)
-    named = {text.partition(".")[0] for text in _strings(config) if "." in text and text.replace(".", "").isidentifier()}
     libraries = {name: version for name in sorted(foreign | named) if (version := _version(name))}
     return {"code": code, **libraries}
 
@@ -77,7 +85,9 @@ def _parse(name: str) -> tuple[str, frozenset[str]] | None:
             imported.add(part.module)
             if _is_package(part.module):
                 imported.update(f"{part.module}.{alias.name}" for alias in part.names)
-        if isinstance(part, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(part):
+        if isinstance(part, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            part
+        ):
             part.body = part.body[1:]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16], frozenset(imported)
 

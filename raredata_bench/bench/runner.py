@@ -106,6 +106,9 @@ class Runner:
     def _fresh(self, answer: Done | Failed) -> bool:
         return isinstance(answer, Done) or not self.limits.retry_failed
 
+    def _all_fresh(self, answers: Sequence[Done | Failed]) -> bool:
+        return all(self._fresh(answer) for answer in answers)
+
     # ----------------------------------------------------------------------------------------------- learning
 
     def _learn(self, job: Job, material: Material, works: Sequence[Work]) -> None:
@@ -117,7 +120,18 @@ class Runner:
             )
             for work in works
         ]  # fmt: skip
-        for work, answer in zip(works, self._each(steps.learn, (choice.key, choice.config), folds), strict=True):
+        head = (choice.key, choice.config)
+        if any(len(fold.augmented.synthetic) for fold in folds) or not folds:
+            answers = self._each(steps.learn, head, folds)
+        else:
+            # What adds no row ends where `none` does, unless it weighs or cuts: learnt once for all of them.
+            parts = [
+                [rows_key(f.augmented.real), rows_key(f.test), f.seed, f.augmented.decision, f.augmented.weights]
+                for f in folds
+            ]
+            key = digest(["learn", *head, revision(choice.config), parts], 40)
+            answers = self.store.get_or_make(key, lambda: self._each(steps.learn, head, folds), self._all_fresh)
+        for work, answer in zip(works, answers, strict=True):
             work.peak_mib = max(work.peak_mib, answer.peak_mib)
             work.costs["learn_seconds"] = answer.seconds
             if isinstance(answer, Failed):
@@ -169,7 +183,9 @@ class Runner:
         if pair.sizes is None:
             return
         revisions = [revision(registry.node("scorer", key)) for key in job.scorers]
-        key = digest(["reference", rows_key(fold.real), rows_key(fold.holdout), pair.sizes, job.scorers, revisions, seed], 40)
+        key = digest(
+            ["reference", rows_key(fold.real), rows_key(fold.holdout), pair.sizes, job.scorers, revisions, seed], 40
+        )
 
         def make() -> Done | Failed:
             return self.guard.call(
@@ -187,7 +203,7 @@ class Runner:
     # ------------------------------------------------------------------------------------------------- records
 
     def _record(self, job: Job, material: Material, works: Sequence[Work]) -> tuple[JobRecord, pd.DataFrame | None]:
-        job_id = job.id()
+        job_id = job.id
         facts = dict(job.facts)
         refused = [work.failed for work in works if work.failed is not None and work.failed.status == "incompatible"]
         if refused and len(refused) == len(works):
@@ -252,4 +268,4 @@ def _counts(work: Work) -> dict[str, Any]:
 
 def _subjects(cohort: Cohort) -> dict[str, int]:
     strata = cohort.schema.target.strata
-    return {name: int(len(np.unique(cohort.subject[cohort.strata == i].astype(str)))) for i, name in enumerate(strata)}
+    return {name: len(np.unique(cohort.subject[cohort.strata == i].astype(str))) for i, name in enumerate(strata)}

@@ -15,7 +15,7 @@ from raredata_bench.contracts import Augmented, NotEstimable, Outcome, Predictio
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
-from raredata_bench.errors import InfeasibleError
+from raredata_bench.errors import IncompatibleError, InfeasibleError
 from raredata_bench.schema import LabelTarget
 from raredata_bench.scoring import panel
 from raredata_bench.seeding import rng_for, seed_for
@@ -30,6 +30,14 @@ class Leaked:
     """What a control method that may see the answer is handed in place of a simulator's truth."""
 
     leaked: Cohort
+
+    def sample(self, counts: Mapping[str, int], rng: np.random.Generator) -> Cohort:
+        """Refuse: there is no model to draw from."""
+        raise IncompatibleError("The test fold is no model to draw from; only simulators have one.")
+
+    def log_odds(self, X: Any) -> np.ndarray:
+        """Refuse: the true log-odds are not known."""
+        raise IncompatibleError("The true log-odds are known on simulators only.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +81,9 @@ def suspect(made: Augmented, train: Cohort, test: Cohort, seed: int) -> Augmente
         return made
     share, null, p = panel.leak_check(made.synthetic, train, test, Coder.fit(train), seed_for("leak", seed=seed))
     if p < LEAK_P and share > null:
-        reason = f"{share:.0%} of the rows lie nearer to the test fold than to the training fold; {null:.0%} would by chance"
+        reason = (
+            f"{share:.0%} of the rows lie nearer to the test fold than to the training fold; {null:.0%} would by chance"
+        )
         return replace(made, status="leak_suspected", reason=reason)
     return made
 
@@ -115,6 +125,19 @@ def score(keys: Sequence[str], subjects: Sequence[Any]) -> list[dict[str, ScoreV
     return [{key: _value(attempt(function, subject), info) for key, info, function in scorers} for subject in subjects]
 
 
+def reference(
+    keys: Sequence[str], train: Cohort, holdout: Cohort, sizes: Mapping[str, int], seed: int
+) -> dict[str, panel.Reference]:
+    """Return, by scorer that has a reference, what real rows score against each other at these sizes."""
+    real = panel.real_pairs(train, holdout, Coder.fit(train), sizes, seed)
+    out = {}
+    for key in keys:
+        answer = attempt(panel.real_reference, real, *registry.scorer(key))
+        if isinstance(answer, Done) and isinstance(answer.value, panel.Reference):
+            out[key] = answer.value
+    return out
+
+
 def _value(answer: Done | Failed, info: ScorerInfo) -> ScoreValue:
     if isinstance(answer, Failed):
         return ScoreValue(None, f"{answer.status}: {answer.reason}")
@@ -143,7 +166,7 @@ def _arms(test: Cohort, arm: str) -> tuple[np.ndarray, list[Cohort]]:
 
 
 def _inner_sets(fold: Fold) -> list[tuple[TrainingSet, Cohort]]:
-    """Return inner training sets and their validation rows: stratified by group, real rows of the training fold only."""
+    """Return inner training sets and their validation rows, stratified by group, all real rows of the fold."""
     real = fold.real
     units = Units.by(real.subject if real.group is None else real.group, real)
     smallest = int(np.bincount(units.stratum, minlength=len(real.schema.target.strata)).min())
@@ -161,12 +184,14 @@ def _inner_sets(fold: Fold) -> list[tuple[TrainingSet, Cohort]]:
     for part in range(k):
         held = fold_of[units.of_row] == part
         inner = real.take(~held)
-        pairs.append((TrainingSet(inner, Coder.fit(inner), seed_for("inner", seed=fold.seed, part=part)), real.take(held)))
+        pairs.append(
+            (TrainingSet(inner, Coder.fit(inner), seed_for("inner", seed=fold.seed, part=part)), real.take(held))
+        )
     return pairs
 
 
 def _threshold(held: Sequence[tuple[Prediction, Cohort]]) -> float:
-    """Return the cut with the highest balanced accuracy over the inner validation rows (mid-points; ties: nearest to .5)."""
+    """Return the cut with the highest balanced accuracy over the inner validation rows (ties: nearest to .5)."""
     p = np.concatenate([prediction.proba[:, 1] for prediction, _ in held if prediction.proba is not None])
     y = np.concatenate([part.y for _, part in held]) == 1
     values = np.unique(p)

@@ -1,7 +1,8 @@
 """What was made once is kept under the hash of all that it depends on, and found again by whoever needs it.
 
-Entries are written atomically, readable by their owner alone (they hold synthetic rows of patients), and carry their own
-checksum: one that is cut short counts as absent. A lock per key makes a second worker wait instead of working twice.
+Entries are written atomically, readable by their owner alone (they hold synthetic rows of patients), and carry their
+own checksum: one that is cut short counts as absent. A lock per key makes a second worker wait instead of working
+twice.
 """
 
 from __future__ import annotations

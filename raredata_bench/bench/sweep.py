@@ -60,7 +60,7 @@ def prepare(words: Words, name: str | None = None) -> Sweep:
     jobs = _ordered(list(planned.jobs.values()))
     retry = bool(config["retry_failed"])
     before = set(folder.records.glob("*.broken"))
-    waiting = tuple(job for job in jobs if not finished(folder, job.id(), job, retry))
+    waiting = tuple(job for job in jobs if not finished(folder, job.id, job, retry))
     broken = tuple(sorted(set(folder.records.glob("*.broken")) - before))
     workers = max(1, min(int(config["workers"] or os.cpu_count() or 1), len({job.group for job in waiting}) or 1))
     settings = {
@@ -114,7 +114,9 @@ def _ordered(jobs: list[Job]) -> list[Job]:
     weight: dict[str, float] = {}
     for job in jobs:
         weight[job.data] = weight.get(job.data, 0.0) + job.seconds
-    return sorted(jobs, key=lambda job: (-weight[job.data], job.data, str(job.axes["task"]), job.group, str(job.axes["learner"])))
+    return sorted(
+        jobs, key=lambda job: (-weight[job.data], job.data, str(job.axes["task"]), job.group, str(job.axes["learner"]))
+    )
 
 
 def _modules(jobs: Sequence[Job]) -> list[str]:
@@ -150,4 +152,3 @@ def _writable(folder: Path) -> None:
         raise RecordError(
             f"Results cannot be written to {folder}: {error.strerror}. Name another folder with paths.results=..."
         ) from error
-

@@ -24,10 +24,10 @@ from raredata_bench.seeding import digest
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DO_NOT_TRACK"] = "true"
 
-import mlflow  # noqa: E402
-from mlflow.entities import Metric, Param, RunTag  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
-from mlflow.tracking import MlflowClient  # noqa: E402
+import mlflow
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
 ADDRESS, CONTENT = "raredata.address", "raredata.content"
 
@@ -98,7 +98,12 @@ def _known(client: MlflowClient, experiment: str) -> dict[str, tuple[str, str]]:
 
 def _write(client: MlflowClient, experiment: str, record: JobRecord, content: str) -> None:
     axes = {name: str(value) for name, value in record.axes.items() if value is not None}
-    tags = {ADDRESS: record.address, CONTENT: content, "raredata.job": record.job, "mlflow.runName": " ".join(axes.values())}
+    tags = {
+        ADDRESS: record.address,
+        CONTENT: content,
+        "raredata.job": record.job,
+        "mlflow.runName": " ".join(axes.values()),
+    }
     tags |= {name: str(record.facts.get(name, "")) for name in ("modality", "family", "review_family")}
     tags |= {"statuses": json.dumps(_statuses(record)), "git": str(record.environment.get("git", ""))}
     run = client.create_run(experiment, run_name=tags["mlflow.runName"], tags=tags)

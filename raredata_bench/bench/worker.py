@@ -71,7 +71,7 @@ class StudyFolder:
 
 def write_plan(folder: StudyFolder, jobs: Sequence[Job], settings: Mapping[str, Any]) -> None:
     """Write the jobs that workers are to run, in the order in which they are to be taken."""
-    body = {"settings": dict(settings), "jobs": [{"id": job.id(), **job.plain()} for job in jobs]}
+    body = {"settings": dict(settings), "jobs": [{"id": job.id, **job.plain()} for job in jobs]}
     record.write_atomic(folder.plan, json.dumps(body, ensure_ascii=False))
 
 

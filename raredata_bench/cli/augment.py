@@ -21,7 +21,7 @@ from raredata_bench.schema import LabelTarget, SurvivalTarget, TargetSpec
 from raredata_bench.seeding import seed_for
 
 HELP = """\
-usage: raredata-bench augment COHORT method=METHOD [plan=balance] -o OUT.csv [dataset.target=...] [seed=0] [timeout_s=600]
+usage: raredata-bench augment COHORT method=METHOD [plan=balance] -o OUT.csv [dataset.target=...] [seed=0]
 
 COHORT is a cohort.yaml or a table (then name the outcome: dataset.target=diagnosis), or the key of a dataset.
 OUT may end in .csv or .parquet; its column `synthetic` is true for generated rows.
@@ -46,7 +46,9 @@ def main(argv: Sequence[str]) -> int:
     request = registry.build("plan", plan.key, plan.config).request(cohort.counts)
     number = seed_for("augment", data=cohort.fingerprint, method=method.name, plan=plan.name, seed=seed)
     with Guard() as guard:
-        answer = guard.call(steps.augment, method.key, method.config, cohort, request, number, None, timeout_s=timeout_s)
+        answer = guard.call(
+            steps.augment, method.key, method.config, cohort, request, number, None, timeout_s=timeout_s
+        )
     if isinstance(answer, Failed):
         raise InfeasibleError(f"{method.key} could not be applied ({answer.status}): {answer.reason}")
     made: Augmented = answer.value
@@ -98,7 +100,9 @@ def to_frame(cohort: Cohort) -> pd.DataFrame:
         values = matrix[:, j]
         if column.levelled:
             levels = np.array([*column.levels, None], dtype=object)
-            columns[column.name] = levels[np.where(np.isnan(values), len(column.levels), np.nan_to_num(values)).astype(int)]
+            columns[column.name] = levels[
+                np.where(np.isnan(values), len(column.levels), np.nan_to_num(values)).astype(int)
+            ]
         elif column.kind == "count" or column.dtype.startswith(("int", "Int")):
             columns[column.name] = pd.array(np.rint(values), dtype="Float64").astype("Int64")
         else:
@@ -125,4 +129,6 @@ def _say(made: Augmented, cohort: Cohort, out: Path) -> None:
         console.print(f"  {name}: {real} real rows, {kept} kept, {added} synthetic")
     if made.status != "ok":
         console.print(f"[yellow]{made.status}[/yellow] {made.reason}", soft_wrap=True)
-    console.print(f"{len(made.training)} rows written to {out}. Train on them; judge on real patients only.", soft_wrap=True)
+    console.print(
+        f"{len(made.training)} rows written to {out}. Train on them; judge on real patients only.", soft_wrap=True
+    )

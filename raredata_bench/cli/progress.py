@@ -40,7 +40,9 @@ class Watch:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         self._thread.join()
 
@@ -66,7 +68,9 @@ class Watch:
             self._read()
             if time.monotonic() - spoke > LINE_EVERY_S:
                 spoke = time.monotonic()
-                self.console.print(f"  {self._done} of {self.cells} cells, {self.counts()}{self._left(total)}", highlight=False)
+                self.console.print(
+                    f"  {self._done} of {self.cells} cells, {self.counts()}{self._left(total)}", highlight=False
+                )
         self._read()
 
     @property

@@ -48,7 +48,9 @@ def main(argv: Sequence[str]) -> int:
     return 0 if dry else execute(sweep, words, console, started, show)
 
 
-def execute(sweep: Sweep, words: Words, console: Console, started: float, tell: Callable[[Sweep, Console], Path]) -> int:
+def execute(
+    sweep: Sweep, words: Words, console: Console, started: float, tell: Callable[[Sweep, Console], Path]
+) -> int:
     """Run what is waiting, mirror it, and tell what came out."""
     missing = list(sweep.waiting)
     with Watch(sweep.folder, sweep.waiting, console) as watch:
@@ -75,7 +77,9 @@ def announce(sweep: Sweep, console: Console) -> None:
     console.print(f"[bold]{sweep.folder.name}[/bold]  {sweep.config['study'].get('question', '')}")
     cells = sum(job.n_cells for job in waiting)
     forecast = f"about {duration(sweep.seconds)} on {sweep.workers} workers" if waiting else "nothing left to do"
-    console.print(f"{planned.n_cells} cells of {len(datasets)} datasets ({', '.join(datasets)}); {cells} to run, {forecast}.")
+    console.print(
+        f"{planned.n_cells} cells of {len(datasets)} datasets ({', '.join(datasets)}); {cells} to run, {forecast}."
+    )
     for path in sweep.broken:
         console.print(f"[yellow]set aside[/yellow] {path.name}: cut short by a crash; its cells run again.")
     for name, notes in planned.notes.items():
@@ -114,6 +118,8 @@ def _mirror(sweep: Sweep, console: Console) -> None:
         answer = guard.call(by_name, MIRROR, str(sweep.folder.root), tracking["uri"], timeout_s=MIRROR_S)
     if isinstance(answer, Failed):
         again = f"raredata-bench mirror {sweep.folder.name}"
-        console.print(f"[yellow]MLflow was not updated[/yellow]: {answer.reason}. `{again}` catches up.", soft_wrap=True)
+        console.print(
+            f"[yellow]MLflow was not updated[/yellow]: {answer.reason}. `{again}` catches up.", soft_wrap=True
+        )
     else:
         console.print(f"MLflow  {answer.value[2]}", soft_wrap=True)

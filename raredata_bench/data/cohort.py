@@ -140,6 +140,9 @@ class Cohort:
         index = np.asarray(index)
         if index.dtype == bool:
             index = np.flatnonzero(index)
+        optional: dict[str, Any] = {
+            name: None if getattr(self, name) is None else getattr(self, name)[index] for name in OPTIONAL_ROWS
+        }
         return replace(
             self,
             X=payloads.take(self.X, index),
@@ -147,7 +150,7 @@ class Cohort:
             subject=self.subject[index],
             synthetic=self.synthetic[index],
             parents=None if self.parents is None else self.parents[index],
-            **{name: None if getattr(self, name) is None else getattr(self, name)[index] for name in OPTIONAL_ROWS},
+            **optional,
         )
 
     @staticmethod
@@ -157,6 +160,7 @@ class Cohort:
         if not rest:
             return first
         parts = [first, *rest]
+        optional: dict[str, Any] = {name: _joined(parts, name) for name in OPTIONAL_ROWS}
         return replace(
             first,
             X=payloads.stack(first.X, [part.X for part in rest]),
@@ -164,7 +168,7 @@ class Cohort:
             subject=np.concatenate([part.subject for part in parts]),
             synthetic=np.concatenate([part.synthetic for part in parts]),
             parents=np.concatenate([_parents(part) for part in parts]),
-            **{name: _joined(parts, name) for name in OPTIONAL_ROWS},
+            **optional,
         )
 
 
@@ -173,7 +177,10 @@ def _joined(parts: Sequence[Cohort], name: str) -> np.ndarray | None:
         return None
     blanks = [np.full(len(part), "", dtype=object) for part in parts]
     return np.concatenate(
-        [blank if getattr(part, name) is None else getattr(part, name) for part, blank in zip(parts, blanks, strict=True)]
+        [
+            blank if getattr(part, name) is None else getattr(part, name)
+            for part, blank in zip(parts, blanks, strict=True)
+        ]
     )
 
 

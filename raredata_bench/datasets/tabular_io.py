@@ -97,7 +97,7 @@ def sniff(text: str) -> str:
     sample = "\n".join(text.splitlines()[:50])
     best, score = ",", (0.0, 0)
     for delimiter in DELIMITERS:
-        widths = [len(row) for row in csv.reader(io.StringIO(sample), delimiter=delimiter) if row]
+        widths = [len(row) for _, row in _rows(sample, delimiter) if row]
         if not widths or widths[0] < 2:
             continue
         found = (sum(width == widths[0] for width in widths) / len(widths), widths[0])
@@ -106,17 +106,23 @@ def sniff(text: str) -> str:
     return best
 
 
+def _rows(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """Return line numbers and cells; a cell may be as long as the text."""
+    limit = csv.field_size_limit(max(len(text) + 1, 131_072))
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        return [(reader.line_num, row) for row in reader]
+    finally:
+        csv.field_size_limit(limit)
+
+
 def _from_text(content: bytes, where: str) -> RawTable:
     text, encoding = decode(content)
     delimiter = sniff(text)
-    limit = csv.field_size_limit(max(len(text), 131_072))
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        lines = [(number, row) for number, row in _rows(text, delimiter) if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise CohortError(f"{where} cannot be cut into cells: {error}.") from error
-    finally:
-        csv.field_size_limit(limit)
     notes = () if encoding == "UTF-8" else (f"The file is read as {encoding}.",)
     if not lines:
         raise CohortError(f"{where} is empty.")

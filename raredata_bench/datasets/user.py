@@ -133,7 +133,11 @@ def load(
         "split": split, "drop": drop, "missing": missing, "columns": columns, "disease": disease,
         "zero_time": zero_time,
     }  # fmt: skip
-    asked = _settings({key: value for key, value in given.items() if value is not None})
+    return _cohort(_settings({key: value for key, value in given.items() if value is not None}))
+
+
+def _cohort(asked: Mapping[str, Any]) -> Cohort:
+    """Return the cohort that settings describe."""
     file = Path(str(asked["path"])).expanduser()
     table, codes_note = _blanked(io.read(file), asked.get("missing"))
     outcome = _outcome(table, asked)
@@ -147,7 +151,7 @@ def load(
         table, [one for one in table.names if one not in gone], outcome.kept, declared, "subject" in special
     )
     for text in covariates.warnings:
-        warnings.warn(text, CohortWarning, stacklevel=2)
+        warnings.warn(text, CohortWarning, stacklevel=3)
     X, schema = covariates.payload(outcome.spec)
     people, people_notes = _people(table, special.get("subject"), outcome)
     cohort = Cohort(

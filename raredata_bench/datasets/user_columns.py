@@ -112,9 +112,14 @@ def _column(
     io.check_finite(full, name, table.where)
     seen = values[~np.isnan(values)]
     whole = bool((seen == np.rint(seen)).all())
-    if kind is None and not facts and _is_identifier(name, seen, whole):
-        made.notes.append(f"Column {name!r} numbers the rows and is left out; declare it under `columns` to keep it.")
-        return
+    if kind is None and not facts and whole and 2 < len(np.unique(seen)) == len(seen):
+        if _PERSON.fullmatch(name):
+            made.notes.append(
+                f"Column {name!r} numbers the rows and is left out; declare it under `columns` to keep it."
+            )
+            return
+        if (np.diff(seen) == 1).all():
+            made.notes.append(f"Column {name!r} runs with the rows; if it only numbers them, name it under `drop`.")
     distinct = len(np.unique(seen))
     if kind is None and whole and distinct == 2 and not wide:
         levels = tuple(int(v) for v in np.unique(seen))
@@ -220,13 +225,6 @@ def _text_column(made: Covariates, name: str, cells: list[str], facts: Mapping[s
     levels = tuple(sorted(seen))
     kind = "binary" if len(levels) == 2 else "categorical"
     made.add(_spec(name, kind, facts, levels, "object"), [cell or None for cell in cells])
-
-
-def _is_identifier(name: str, seen: np.ndarray, whole: bool) -> bool:
-    """Whether whole numbers that never repeat are a running number, by their name or by running."""
-    if not whole or len(seen) < 3 or len(np.unique(seen)) < len(seen):
-        return False
-    return bool(_PERSON.fullmatch(name)) or bool((np.diff(seen) == 1).all() and seen[0] in (0, 1))
 
 
 def _warn_of_people(made: Covariates, table: io.RawTable, names: list[str], rows: np.ndarray) -> None:

@@ -79,7 +79,7 @@ def labels(table: io.RawTable, target: Any, positive: Any) -> Outcome:
         only = f"the class {next(iter(counts))!r} only" if counts else "no value"
         raise CohortError(f"Target {name!r} of {table.where} has {only}; a label needs at least two classes.")
     fractions = [cell for cell in counts if io.is_number(cell) and not float(cell).is_integer()]
-    if len(counts) > len(kept) / 2 or len(fractions) > 10:
+    if len(counts) > max(2, len(kept) / 2) or len(fractions) > 10:
         raise CohortError(
             f"Target {name!r} of {table.where} has {len(counts)} different values in {len(kept)} rows, so it is "
             "no label. Name a column with few classes, or `event` with `time_days`."

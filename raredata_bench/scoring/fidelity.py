@@ -25,7 +25,8 @@ def ks_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     both = np.concatenate([x, y])
     order = np.argsort(both, axis=0, kind="stable")
     ranked = np.take_along_axis(both, order, axis=0)
-    gap = np.cumsum(np.where(order < len(x), 1.0 / len(x), -1.0 / len(y)), axis=0)
+    # In whole numbers, so that equal samples are exactly 0 apart.
+    gap = np.cumsum(np.where(order < len(x), len(y), -len(x)), axis=0) / (len(x) * len(y))
     last = np.concatenate([ranked[1:] != ranked[:-1], np.ones((1, both.shape[1]), dtype=bool)])
     return np.asarray(np.where(last, np.abs(gap), 0.0).max(axis=0))
 

@@ -45,7 +45,7 @@ def dcr_share(pair: Pair) -> float | NotEstimable:
         near = pair.space.squared(rows.synthetic, rows.members).min(axis=1)
         far = pair.space.squared(rows.synthetic, rows.others).min(axis=1)
         above += float(((near < far) + 0.5 * (near == far)).sum()) - chance * len(near)
-        room += (1 - chance) * len(near)
+        room += len(near) - chance * len(near)
     return above / room
 
 

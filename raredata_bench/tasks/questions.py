@@ -145,7 +145,9 @@ def _timed(cohort: Cohort) -> object:
 def _with_arm(made: Cohort, trial: Cohort) -> Cohort:
     target = trial.schema.target
     assert isinstance(target, TrialTarget)
-    column = Column(target.arm, "binary" if len(target.arms) == 2 else "categorical", levels=target.arms, dtype="object")
+    column = Column(
+        target.arm, "binary" if len(target.arms) == 2 else "categorical", levels=target.arms, dtype="object"
+    )
     X = payloads.with_column(made.X, column, trial.y["arm"])
     return replace(made, X=X, schema=replace(made.schema, columns=(*made.schema.columns, column)))
 

@@ -1,4 +1,4 @@
-"""Size regimes: how many real subjects of a training fold may be used. Subsets are nested; the test fold is never cut."""
+"""Size regimes: how many real subjects of a training fold may be used. Subsets are nested."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ class Regime(ABC):
             if have < want
         ]
         if short:
-            raise IncompatibleError(f"not_available: a training fold cannot fill regime {self.key} ({'; '.join(short)}).")
+            raise IncompatibleError(
+                f"not_available: a training fold cannot fill regime {self.key} ({'; '.join(short)})."
+            )
         chosen = np.zeros(len(units.names), dtype=bool)
         for stratum, size in enumerate(wanted):
             members = order[units.stratum[order] == stratum]
@@ -67,7 +69,9 @@ class Regime(ABC):
     def _check(self, train: Cohort) -> None:
         """Refuse outcomes that the regime is not defined for."""
         if not isinstance(train.schema.target, LabelTarget):
-            raise IncompatibleError(f"regime {self.key} counts classes; use full or e10, e20, e50 for survival outcomes.")
+            raise IncompatibleError(
+                f"regime {self.key} counts classes; use full or e10, e20, e50 for survival outcomes."
+            )
 
     @abstractmethod
     def _sizes(self, counts: np.ndarray) -> np.ndarray:
@@ -123,4 +127,4 @@ class Events(Regime):
 
     def _sizes(self, counts: np.ndarray) -> np.ndarray:
         censored, events = counts
-        return np.array([int(round(self.n * censored / max(events, 1))), self.n])
+        return np.array([round(self.n * censored / max(events, 1)), self.n])

@@ -64,7 +64,9 @@ class Units:
         """Group the rows of ``cohort`` by ``keys``; a unit with rows of two strata counts in the rarer one."""
         names, of_row = np.unique(np.asarray(keys).astype(str), return_inverse=True)
         strata = cohort.strata
-        rarity = np.argsort(np.argsort([list(cohort.counts.values())[s] for s in range(len(cohort.counts))], kind="stable"))
+        rarity = np.argsort(
+            np.argsort([list(cohort.counts.values())[s] for s in range(len(cohort.counts))], kind="stable")
+        )
         best = np.full(len(names), len(rarity))
         np.minimum.at(best, of_row, rarity[strata])
         return cls(names, of_row, np.argsort(rarity)[best])

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from raredata_bench.training.stacked import LabelledRows, Objective, StackedMLP
 BLOCK = 50  # updates in one Lightning step, whose own cost is then shared by them
 WINDOW = 20  # updates over which the training loss is averaged for the stopping rule
 CHATTER = ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda")
+DATED = r"`isinstance\(treespec, LeafSpec\)` is deprecated"  # Lightning's own use of PyTorch
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -33,7 +35,7 @@ class Budget:
     updates : int
         Gradient updates of every member, whatever its number of rows (so that augmented sets train no longer).
     lr, weight_decay : float
-        Of AdamW; the decay is decoupled and spares the biases.
+        Of AdamW; the decay is decoupled: an update takes ``lr * weight_decay`` of each weight, not of biases.
     stop_below : float or None
         A member stops by itself once its training loss, averaged over 20 updates, is below this; None is never.
     accelerator : str
@@ -41,9 +43,9 @@ class Budget:
     dtype : {"float32", "float64"}
     """
 
-    updates: int = 500
-    lr: float = 0.01
-    weight_decay: float = 0.01
+    updates: int = 300
+    lr: float = 0.002
+    weight_decay: float = 3.0
     stop_below: float | None = None
     accelerator: str = "auto"
     dtype: str = "float64"
@@ -75,14 +77,16 @@ class StackedModule(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return AdamW over the stacked parameters, without decay of biases."""
-        weights = [layer.weight for layer in self.net.layers]
-        biases = [layer.bias for layer in self.net.layers]
-        groups = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
+        named = list(self.net.named_parameters())
+        weights = [parameter for name, parameter in named if name.endswith("weight")]
+        biases = [parameter for name, parameter in named if name.endswith("bias")]
+        groups: list[dict[str, Any]] = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
         return torch.optim.AdamW(groups, lr=self.budget.lr, weight_decay=self.budget.weight_decay, fused=True)
 
     def training_step(self, block: Tensor, index: int) -> None:
         """Make one update per batch of rows in ``block``, int64 (k, m, b)."""
         optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
         for rows in block:
             losses = self.objective(self.net, rows)
             optimizer.zero_grad(set_to_none=True)
@@ -110,6 +114,19 @@ class StackedModule(LightningModule):
                 self.running &= torch.stack(self.recent).mean(dim=0) >= below
 
 
+class _Blocks:
+    """The batches in blocks. Not a list, which Lightning would take for many loaders, nor a loader that draws seeds."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.blocks = [torch.as_tensor(rows[at : at + BLOCK]) for at in range(0, len(rows), BLOCK)]
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.blocks)
+
+
 def train(starts: Sequence[Layers], objective: Objective, rows: np.ndarray, budget: Budget) -> list[Layers]:
     """Train the members of one stack together and return their parameters.
 
@@ -129,14 +146,9 @@ def train(starts: Sequence[Layers], objective: Objective, rows: np.ndarray, budg
         What each member would have become alone, to rounding.
     """
     module = StackedModule(StackedMLP(starts, DTYPES[budget.dtype]), objective, budget)
-    blocks = [torch.as_tensor(rows[at : at + BLOCK]) for at in range(0, len(rows), BLOCK)]
     with _one_thread(), _quiet():
-        Trainer(
-            accelerator=budget.accelerator,
-            devices=1,
-            max_epochs=1,
-            barebones=True,
-        ).fit(module, train_dataloaders=blocks)
+        trainer = Trainer(accelerator=budget.accelerator, devices=1, max_epochs=1, barebones=True)
+        trainer.fit(module, train_dataloaders=_Blocks(rows))
     return module.net.members()
 
 
@@ -168,6 +180,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=DATED, category=FutureWarning)
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

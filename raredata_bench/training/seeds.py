@@ -6,6 +6,7 @@ No torch here: both are drawn with NumPy, so they are the same numbers whatever 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,9 +14,9 @@ Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
 def start_layers(widths: Sequence[int], rng: np.random.Generator) -> Layers:
-    """Return (weight (in, out), bias (out,)) of each layer, uniform within ±1/sqrt(in), as PyTorch starts a linear layer."""
+    """Return (weight (in, out), bias (out,)) of each layer, uniform within ±1/sqrt(in), as PyTorch starts them."""
     layers = []
-    for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+    for fan_in, fan_out in pairwise(widths):
         bound = 1.0 / np.sqrt(fan_in)
         layers.append((rng.uniform(-bound, bound, (fan_in, fan_out)), rng.uniform(-bound, bound, fan_out)))
     return layers

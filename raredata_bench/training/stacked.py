@@ -40,17 +40,15 @@ class StackedMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return outputs (m, b, k) of rows (m, b, q)."""
-        for layer in self.layers[:-1]:
-            x = torch.relu(layer(x))
-        return self.layers[-1](x)
+        for i, layer in enumerate(self.layers):
+            x = layer(x if i == 0 else torch.relu(x))
+        return x
 
     def members(self) -> list[Layers]:
         """Return the parameters of each member, float64 NumPy, in the form of the starts."""
-        done = [
-            (layer.weight.detach().double().cpu().numpy(), layer.bias.detach().double().cpu().numpy())
-            for layer in self.layers
-        ]
-        return [[(w[i].copy(), b[i, 0].copy()) for w, b in done] for i in range(len(done[0][0]))]
+        values = [parameter.detach().double().cpu().numpy() for parameter in self.parameters()]
+        layers = list(zip(values[::2], values[1::2], strict=True))
+        return [[(w[i].copy(), b[i, 0].copy()) for w, b in layers] for i in range(len(values[0]))]
 
 
 class Objective(Protocol):
