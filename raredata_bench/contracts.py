@@ -24,6 +24,8 @@ from raredata_bench.schema import LabelTarget, Schema, SurvivalTarget, TargetSpe
 from raredata_bench.seeding import rng_for
 
 Decision = Literal["half", "inner"]
+# A column that came back constant is a defect where sampling real rows would do so more rarely than this.
+CHANCE = 0.001
 
 
 # --------------------------------------------------------------------------------------------------- facts
@@ -481,9 +483,8 @@ def _defect(made: Augmented, train: Cohort, request: Request, info: MethodInfo) 
     rows = np.unique(matrix, axis=0)
     if _repeats_matter(synthetic) and len(rows) < 0.8 * len(matrix):
         return "degraded", f"{len(matrix) - len(rows)} of {len(matrix)} rows repeat another one"
-    real = train.matrix
-    flat = _constant(matrix) & ~_constant(real[np.isin(train.strata, np.unique(synthetic.strata))])
-    if len(matrix) >= 10 and flat.any():
+    flat = _lost_variation(matrix, train.matrix[np.isin(train.strata, np.unique(synthetic.strata))])
+    if flat.any():
         names = [train.schema.names[j] for j in np.flatnonzero(flat)[:3]]
         return "degraded", f"{int(flat.sum())} columns came back constant, among them {names}"
     return None
@@ -495,12 +496,16 @@ def _repeats_matter(synthetic: Cohort) -> bool:
     return lineage is None or not all(len(row) == 1 for row in lineage)
 
 
-def _constant(matrix: np.ndarray) -> np.ndarray:
-    """Whether each column holds at most one distinct value, bool (p,)."""
-    if not len(matrix):
-        return np.ones(matrix.shape[1], dtype=bool)
-    low, high = np.fmin.reduce(matrix, axis=0), np.fmax.reduce(matrix, axis=0)
-    return ~(high > low)
+def _lost_variation(made: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Whether each column came back with one value where as many real rows would hardly agree by chance, bool (p,)."""
+    low, high = np.fmin.reduce(made, axis=0), np.fmax.reduce(made, axis=0)
+    flat = ~(high > low)
+    for j in np.flatnonzero(flat):
+        observed = real[~np.isnan(real[:, j]), j]
+        if len(observed):
+            share = np.unique(observed, return_counts=True)[1].max() / len(observed)
+            flat[j] = share ** int((~np.isnan(made[:, j])).sum()) < CHANCE
+    return flat
 
 
 # ------------------------------------------------------------------------------------------------- learners

@@ -91,7 +91,13 @@ class Guard:
         self.close()
 
     def close(self) -> None:
-        """End the child and remove its log."""
+        """End the child, gently where it is idle, and remove its log."""
+        if self._pipe is not None and self._process is not None and self._process.is_alive():
+            try:
+                self._pipe.send(None)
+                self._process.join(5.0)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
         self._kill()
         self._log.unlink(missing_ok=True)
 
@@ -206,9 +212,12 @@ def _serve(pipe: Connection, watch: Connection, log: str) -> None:
     os.dup2(handle, 2)
     while True:
         try:
-            function, args = pipe.recv()
+            call = pipe.recv()
         except (EOFError, OSError):
             return
+        if call is None:
+            return
+        function, args = call
         answer = attempt(function, *args)
         sys.stdout.flush()
         sys.stderr.flush()

@@ -66,6 +66,7 @@ def layout(board: pd.DataFrame, study: str, width: int = 100) -> RenderableType:
 
 def _section(title: str, rows: pd.DataFrame, width: int) -> list[RenderableType]:
     """Return the tables of one (dataset, task, scorer) and the sentence below them."""
+    rows, idle = _without_idle(rows)
     others = rows[rows["method"] != BASELINE["method"]]
     plans = sorted(set(others["plan"]) - {BASELINE["plan"]})
     n = int(rows["n_cells"].max())
@@ -85,7 +86,22 @@ def _section(title: str, rows: pd.DataFrame, width: int) -> list[RenderableType]
     tables: list[RenderableType] = [
         _table(rows, learners[i : i + at_once], first) for i in range(0, len(learners), at_once)
     ]
-    return [head, *tables, *(Padding(line, (0, 0, 0, 1)) for line in _sentences(others))]
+    return [head, *tables, *(Padding(line, (0, 0, 0, 1)) for line in [*_sentences(others), *idle])]
+
+
+def _without_idle(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Text]]:
+    """Return the rows without those of methods that had nothing to add, and a line that names these."""
+    still = pd.Series([set(row) == {"noop"} for row in rows["statuses"]], index=rows.index)
+    found = rows[still]
+    if found.empty or still.all():
+        return rows, []
+    where = sorted({(str(regime), str(plan)) for regime, plan in zip(found["regime"], found["plan"], strict=True)})
+    places = "; ".join(
+        f"{plan} at {regime} ({', '.join(sorted(set(at['method'])))})"
+        for regime, plan in sorted(where, key=lambda place: regime_order(place[0]))
+        for at in [found[(found["regime"] == regime) & (found["plan"] == plan)]]
+    )
+    return rows[~still], [Text(f"Left out, for no row was added and all is as under none: {places}.", style="dim")]
 
 
 def _scorer(rows: pd.DataFrame) -> str:

@@ -77,7 +77,7 @@ class StackedModule(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return AdamW over the stacked parameters, without decay of biases."""
-        named = list(self.net.named_parameters())
+        named = [(name, parameter) for name, parameter in self.net.named_parameters() if parameter.requires_grad]
         weights = [parameter for name, parameter in named if name.endswith("weight")]
         biases = [parameter for name, parameter in named if name.endswith("bias")]
         groups: list[dict[str, Any]] = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
@@ -145,11 +145,14 @@ def train(starts: Sequence[Layers], objective: Objective, rows: np.ndarray, budg
     list of m Layers
         What each member would have become alone, to rounding.
     """
-    module = StackedModule(StackedMLP(starts, DTYPES[budget.dtype]), objective, budget)
+    net = StackedMLP(starts, DTYPES[budget.dtype])
+    if objective.shift_free:
+        list(net.parameters())[-1].requires_grad_(False)
+    module = StackedModule(net, objective, budget)
     with _one_thread(), _quiet():
         trainer = Trainer(accelerator=budget.accelerator, devices=1, max_epochs=1, barebones=True)
         trainer.fit(module, train_dataloaders=_Blocks(rows))
-    return module.net.members()
+    return net.members()
 
 
 @cache

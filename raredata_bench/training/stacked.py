@@ -52,7 +52,13 @@ class StackedMLP(nn.Module):
 
 
 class Objective(Protocol):
-    """The rows of all members and what is to be minimised on them."""
+    """The rows of all members and what is to be minimised on them.
+
+    ``shift_free`` says that a constant added to all outputs changes nothing; the last bias is then not trained, because
+    Adam would blow the rounding errors of its gradient up to steps.
+    """
+
+    shift_free: bool
 
     def __call__(self, net: StackedMLP, rows: Tensor) -> Tensor:
         """Return one loss per member, (m,), on the rows of one batch each, int64 (m, b)."""
@@ -71,6 +77,7 @@ class LabelledRows(nn.Module):
         Rows per update; a member with fewer rows uses all of them.
     """
 
+    shift_free = False
     X: Tensor
     y: Tensor
     w: Tensor
@@ -117,6 +124,7 @@ class CensoredRows(nn.Module):
         Of the same rows.
     """
 
+    shift_free = True
     X: Tensor
     w: Tensor
     died: Tensor
