@@ -24,8 +24,9 @@ from raredata_bench.schema import LabelTarget, Schema, SurvivalTarget, TargetSpe
 from raredata_bench.seeding import rng_for
 
 Decision = Literal["half", "inner"]
-# A column that came back constant is a defect where sampling real rows would do so more rarely than this.
-CHANCE = 0.001
+# A column whose spread fell to this share of the real one came back constant; a defect where a sample of as many real
+# rows would agree by chance more rarely than CHANCE.
+COLLAPSE, CHANCE = 0.01, 0.001
 
 
 # --------------------------------------------------------------------------------------------------- facts
@@ -373,22 +374,26 @@ class Sampled:
 
 
 class Synthesizer(Augmenter, ABC):
-    """A method that fits a model of the training fold and samples from it."""
+    """A method that fits a model of the training fold and samples from it.
+
+    ``wanted`` names the strata that rows are asked of; a method with one model per stratum need fit no others.
+    """
 
     adapted: tuple[str, ...] = ()
     n_parameters: int | None = None
+    wanted: tuple[str, ...] = ()
 
     @final
     def _augment(self, train: Cohort, request: Request, rng: np.random.Generator) -> Augmented:
+        wanted = {name: n for name, n in request.add.items() if n > 0}
+        if not wanted:
+            return Augmented(train, train.take(np.empty(0, np.int64)))
+        self.wanted = tuple(wanted)
         started = time.perf_counter()
         self._fit(train, rng)
         fitted = time.perf_counter()
-        wanted = {name: n for name, n in request.add.items() if n > 0}
-        if wanted:
-            made = self._sample(wanted, rng)
-            synthetic = synthetic_cohort(train, made.X, made.y, self.info.key, made.parents)
-        else:
-            synthetic = train.take(np.empty(0, np.int64))
+        made = self._sample(wanted, rng)
+        synthetic = synthetic_cohort(train, made.X, made.y, self.info.key, made.parents)
         seconds = {"fit": fitted - started, "sample": time.perf_counter() - fitted}
         return Augmented(train, synthetic, adapted=self.adapted, n_parameters=self.n_parameters, seconds=seconds)
 
@@ -497,14 +502,13 @@ def _repeats_matter(synthetic: Cohort) -> bool:
 
 
 def _lost_variation(made: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Whether each column came back with one value where as many real rows would hardly agree by chance, bool (p,)."""
-    low, high = np.fmin.reduce(made, axis=0), np.fmax.reduce(made, axis=0)
-    flat = ~(high > low)
-    for j in np.flatnonzero(flat):
-        observed = real[~np.isnan(real[:, j]), j]
-        if len(observed):
+    """Whether each column collapsed to one value where as many real rows would hardly agree by chance, bool (p,)."""
+    flat = np.zeros(made.shape[1], dtype=bool)
+    for j in np.flatnonzero(np.fmax.reduce(real, axis=0) > np.fmin.reduce(real, axis=0)):
+        given, observed = made[~np.isnan(made[:, j]), j], real[~np.isnan(real[:, j]), j]
+        if len(given) > 1 and given.std() <= COLLAPSE * observed.std():
             share = np.unique(observed, return_counts=True)[1].max() / len(observed)
-            flat[j] = share ** int((~np.isnan(made[:, j])).sum()) < CHANCE
+            flat[j] = share ** len(given) < CHANCE
     return flat
 
 

@@ -125,7 +125,7 @@ def material() -> Material:
 
 
 def test_a_method_sees_the_training_subjects_of_its_regime_and_nobody_else(material: Material) -> None:
-    plan = registry.build("plan", "balance")
+    plan = registry.build("plan", "x2")
     for regime in ("n10", "full"):
         for fold in material.folds(registry.build("regime", regime)):
             spy = Spy(info=INFO)

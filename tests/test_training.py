@@ -79,14 +79,14 @@ def test_members_give_back_their_starts() -> None:
         assert gap(start, back) == 0
 
 
-def plain_layers(start: Layers) -> tuple[nn.Linear, nn.ReLU, nn.Linear]:
+def plain_layers(start: Layers) -> tuple[nn.Linear, nn.SiLU, nn.Linear]:
     """Return torch's own layers with the parameters of a start."""
     first, last = nn.Linear(6, 8).double(), nn.Linear(8, 3).double()
     with torch.no_grad():
         for layer, (w, b) in zip((first, last), start, strict=True):
             layer.weight.copy_(torch.tensor(w.T))
             layer.bias.copy_(torch.tensor(b))
-    return first, nn.ReLU(), last
+    return first, nn.SiLU(), last
 
 
 def plain_training(i: int, updates: int, lr: float, decay: float) -> tuple[list[Layers], list[float]]:

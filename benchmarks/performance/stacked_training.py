@@ -1,7 +1,7 @@
 """Stacked Lightning training against one model after the other, as ratios within one run.
 
 Three arms train the same networks from the same starts on the same batches: the learner ``mlp`` with all models in one
-``Trainer.fit``; a lean ``Trainer`` per model (no logger, checkpoint, progress bar or summary); and a ``Trainer`` per model
+``Trainer.fit``; a lean ``Trainer`` per model (no logger, checkpoint, progress bar or summary); a ``Trainer`` per model
 with Lightning's defaults and a validation loader. The slow arms are timed on a few models, by the median.
 Run with ``python benchmarks/performance/stacked_training.py --models 200``; under a minute on one core.
 """
@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from statistics import median
+from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
@@ -76,7 +77,7 @@ class Plain(LightningModule):
             with torch.no_grad():
                 linear.weight.copy_(torch.tensor(w.T))
                 linear.bias.copy_(torch.tensor(b))
-            layers += [linear, nn.ReLU()]
+            layers += [linear, nn.SiLU()]
         self.net = nn.Sequential(*layers[:-1])
 
     def training_step(self, batch: list[Tensor], index: int) -> Tensor:
@@ -91,7 +92,7 @@ class Plain(LightningModule):
         """Return the same AdamW as the learner's."""
         weights = [p for p in self.net.parameters() if p.ndim == 2]
         biases = [p for p in self.net.parameters() if p.ndim == 1]
-        groups = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
         return torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
 
 

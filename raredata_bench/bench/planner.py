@@ -158,6 +158,8 @@ class Planner:
         info = registry.info_of("method", method.key)
         schema = material.cohort.schema
         check_applies(info, schema, len(schema.columns))
+        if missing := registry.absent(info.requires):
+            raise IncompatibleError(f"{method.key} needs the package {missing[0]}, which is not installed.")
         if info.sees == "truth" and material.cohort.truth is None:
             raise IncompatibleError(f"{method.key} draws from the true model, which only simulators have.")
         if plan.key != "as_is" and plan.key not in info.plans:

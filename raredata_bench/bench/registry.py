@@ -12,7 +12,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -117,8 +117,9 @@ def target(config: Mapping[str, Any], where: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
+        name = (error.name or module_name).partition(".")[0]
         raise DependencyError(
-            f"{where} needs {error.name or module_name}, which is not installed. Install it, or leave {where} out."
+            f"{where} needs the package {name}, which is not installed. Install it, or leave {where} out."
         ) from error
     return getattr(module, attribute)
 
@@ -142,6 +143,19 @@ def build(group: str, key: str, config: Mapping[str, Any] | None = None) -> Any:
 def scorer(key: str) -> tuple[ScorerInfo, Any]:
     """Return the facts and the function of a scorer."""
     return info_of("scorer", key), target(node("scorer", key), f"scorer {key}")
+
+
+def absent(requires: Iterable[str]) -> list[str]:
+    """Return those packages of a component's ``requires`` that are not installed, without importing any."""
+    return [name for name in requires if not _importable(name)]
+
+
+@cache
+def _importable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:
+        return False
 
 
 def by_name(path: str, *arguments: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 from collections.abc import Iterator, Sequence
@@ -60,9 +59,8 @@ def _components() -> Iterator[tuple[str, str, str]]:
             except RareDataError as error:
                 yield BAD, f"{group} {key}", str(error)
                 continue
-            for name in getattr(info, "requires", ()):
-                if importlib.util.find_spec(name) is None:
-                    absent.setdefault(name, []).append(key)
+            for name in registry.absent(getattr(info, "requires", ())):
+                absent.setdefault(name, []).append(key)
         yield GOOD, f"{group}s", str(len(keys))
         for name, users in absent.items():
             yield NOTE, f"{group}s without {name}", f"{', '.join(users)} need it: pip install {name}"

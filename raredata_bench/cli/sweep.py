@@ -74,7 +74,9 @@ def announce(sweep: Sweep, console: Console) -> None:
     """Say what will be run, how long it may take, what is left out and what the loaders noted."""
     planned, waiting = sweep.planned, sweep.waiting
     datasets = sorted({str(job.axes["dataset"]) for job in planned.jobs.values()})
-    console.print(f"[bold]{sweep.folder.name}[/bold]  {sweep.config['study'].get('question', '')}")
+    study = sweep.config["study"]
+    question = study["question"] if study["name"] == sweep.folder.name else ""
+    console.print(f"[bold]{sweep.folder.name}[/bold]  {question}")
     cells = sum(job.n_cells for job in waiting)
     forecast = f"about {duration(sweep.seconds)} on {sweep.workers} workers" if waiting else "nothing left to do"
     console.print(

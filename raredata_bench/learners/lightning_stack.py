@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from scipy.special import expit
 
 from raredata_bench.contracts import Fitted, Learner, TrainingSet
 from raredata_bench.data.coder import Coder
@@ -48,7 +49,8 @@ class Net:
         if not self.finite:
             raise InfeasibleError(f"The training of {self.key} diverged on these rows. Lower learner.lr.")
         for weight, bias in self.layers[:-1]:
-            matrix = np.maximum(matrix @ weight + bias, 0.0)
+            matrix = matrix @ weight + bias
+            matrix = matrix * expit(matrix)
         weight, bias = self.layers[-1]
         return matrix @ weight + bias
 
@@ -60,7 +62,7 @@ class StackedLearner(Learner, ABC):
     Parameters
     ----------
     hidden : int
-        Units of the hidden layer (rectified; no batch normalisation, which would mix real and synthetic rows).
+        Units of the hidden layer (SiLU; no batch normalisation, which would mix real and synthetic rows).
     updates : int
         Gradient updates, the same for every training set, so that more rows do not mean longer training.
     lr, weight_decay : float

@@ -98,8 +98,8 @@ class SdvSynthesizer(Synthesizer):
         if self.conditioning == "column":
             parts = {"": frame.assign(**{OUTCOME: [f"s{code}" for code in train.strata]})}
         else:
-            enough = max(2, self.info.n_min)
-            pools = {name: rows for name, rows in members(train).items() if len(rows) >= enough}
+            enough, asked = max(2, self.info.n_min), self.wanted or train.schema.target.strata
+            pools = {name: rows for name, rows in members(train).items() if len(rows) >= enough and name in asked}
             parts = {name: frame.iloc[rows].reset_index(drop=True) for name, rows in pools.items()}
         self._models = {name: self._fit_one(part, train, seed32(rng)) for name, part in parts.items()}
         self.n_parameters = sum(_size(model) for model in self._models.values())

@@ -114,7 +114,9 @@ class GaussianCopula(Synthesizer):
             self._times = train.y["time_days"]
             matrix, steps = np.column_stack([matrix, np.log(self._times)]), np.append(steps, False)
         self._models = {
-            name: fit_stratum(matrix[rows], steps, self.tail) for name, rows in members(train).items() if len(rows) > 1
+            name: fit_stratum(matrix[rows], steps, self.tail)
+            for name, rows in members(train).items()
+            if len(rows) > 1 and name in self.wanted
         }
         # What the models hold: order statistics, scores and a shrinkage each.
         self.n_parameters = sum(m.margins.ordered.size + m.scores.size + 1 for m in self._models.values())
