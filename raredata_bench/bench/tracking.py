@@ -10,13 +10,15 @@ import json
 import os
 import tempfile
 import time
+import urllib.parse
+import urllib.request
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from raredata_bench.bench.record import JobRecord, read_all, rows
+from raredata_bench.bench.record import JobRecord, read_all, rows, write_atomic
 from raredata_bench.errors import ConfigError
 from raredata_bench.seeding import digest
 
@@ -25,7 +27,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DO_NOT_TRACK"] = "true"
 
 import mlflow
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -113,15 +115,24 @@ def _write(client: MlflowClient, experiment: str, record: JobRecord, content: st
         run.info.run_id, metrics=metrics[:1000], params=[Param(name, value[:500]) for name, value in axes.items()],
         tags=[RunTag("status", max(_statuses(record), key=_statuses(record).__getitem__))],
     )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "record.json"
-        path.write_text(json.dumps(list(rows([record])), ensure_ascii=False), encoding="utf-8")
-        client.log_artifact(run.info.run_id, str(path))
+    _table(client, run, json.dumps(list(rows([record])), ensure_ascii=False))
     client.set_terminated(run.info.run_id, "FINISHED")
 
 
+def _table(client: MlflowClient, run: Run, text: str) -> None:
+    """Add the record's table as the artifact ``record.json``; straight to disk where artifacts lie there."""
+    place = urllib.parse.urlparse(run.info.artifact_uri)
+    if place.scheme == "file":
+        write_atomic(Path(urllib.request.url2pathname(place.path)) / "record.json", text)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "record.json"
+        path.write_text(text, encoding="utf-8")
+        client.log_artifact(run.info.run_id, str(path))
+
+
 def summary(record: JobRecord) -> Mapping[str, float]:
-    """Return mean, spread and number of the values of each scorer, and the share of cells that brought scores."""
+    """Return mean and spread of the values of each scorer, and the share of cells that brought scores."""
     values: dict[str, list[float]] = {}
     for cell in record.cells:
         for key, score in cell.scores.items():
@@ -130,7 +141,6 @@ def summary(record: JobRecord) -> Mapping[str, float]:
     out: dict[str, float] = {}
     for key, found in values.items():
         out[f"{key}.mean"] = float(np.mean(found))
-        out[f"{key}.n"] = float(len(found))
         if len(found) > 1:
             out[f"{key}.sd"] = float(np.std(found, ddof=1))
     out["coverage"] = sum(bool(cell.scores) and cell.phase == "" for cell in record.cells) / max(1, len(record.cells))

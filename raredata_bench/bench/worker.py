@@ -101,6 +101,7 @@ def work(root: Path) -> int:
     entries, settings = read_plan(folder)
     for name in THREAD_VARIABLES:
         os.environ[name] = "1"
+    os.umask(0o077)
     groups: dict[str, list[tuple[str, Job]]] = {}
     for job_id, job in entries:
         groups.setdefault(job.group, []).append((job_id, job))

@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A benchmark on patients' data calls nobody; and one thread per process is the fast setting at these sizes.
     for name, value in (("MLFLOW_DISABLE_TELEMETRY", "true"), ("DO_NOT_TRACK", "true"), ("OMP_NUM_THREADS", "1")):
         os.environ.setdefault(name, value)
+    # What is written may hold rows of patients: readable by its owner alone.
+    os.umask(0o077)
     errors = importlib.import_module("raredata_bench.errors")
     command = importlib.import_module(f"raredata_bench.cli.{COMMANDS[words[0]][0]}")
     try:
