@@ -130,7 +130,7 @@ def test_children_die_with_their_parent(tmp_path: Path) -> None:
     child = int(parent.stdout.readline())
     assert psutil.pid_exists(child)
     parent.kill()
-    parent.wait()
+    parent.communicate()
     deadline = time.monotonic() + 10
     while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the child outlived its parent"

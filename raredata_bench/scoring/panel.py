@@ -5,6 +5,7 @@ Nothing here swallows an exception: the harness calls one scorer at a time and g
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -190,7 +191,7 @@ def real_reference(real: RealPairs, info: ScorerInfo, function: Scorer) -> Refer
 
 
 @dataclass(frozen=True, eq=False)
-class _Maker:
+class _Maker(ABC):
     """Lays out one draw after the other; ``strata`` holds (training, held-out, box) rows of each stratum."""
 
     space: Space
@@ -198,6 +199,10 @@ class _Maker:
     strata: Mapping[str, Sequence[np.ndarray]]
     rng: np.random.Generator
     seed: int
+
+    @abstractmethod
+    def layout(self) -> Layout:
+        """Return one draw."""
 
     def _build(self, chosen: Sequence[Sequence[np.ndarray]], copying: Sequence[Copying]) -> Layout:
         # The basis is all training rows in every draw, as in the comparison that the reference belongs to.
