@@ -224,6 +224,8 @@ class Augmented:
         The real rows that stay in the training set (all of them, unless the method removes some or the plan replaces).
     synthetic : Cohort
         The rows made, flagged; possibly none.
+    kept : ndarray of int64 or None
+        Positions of ``real`` in the training fold; None where they are all of it.
     weights : ndarray of float64, shape (len(real) + len(synthetic),), or None
         Sample weights with mean 1.
     decision : {"half", "inner"}
@@ -242,6 +244,7 @@ class Augmented:
 
     real: Cohort
     synthetic: Cohort
+    kept: np.ndarray | None = None
     weights: np.ndarray | None = None
     decision: Decision = "half"
     removed: Mapping[str, int] = field(default_factory=dict)
@@ -322,7 +325,8 @@ class Reweighter(Augmenter, ABC):
 
     @final
     def _augment(self, train: Cohort, request: Request, rng: np.random.Generator) -> Augmented:
-        return Augmented(train, train.take(np.empty(0, np.int64)), self._weights(train), self.decision)
+        nothing = train.take(np.empty(0, np.int64))
+        return Augmented(train, nothing, weights=self._weights(train), decision=self.decision)
 
     @abstractmethod
     def _weights(self, train: Cohort) -> np.ndarray | None:
@@ -356,8 +360,9 @@ class Resampler(Augmenter, ABC):
         kept = np.sort(np.asarray(done.kept, dtype=np.int64))
         gone = np.setdiff1d(np.arange(len(train)), kept)
         removed = {k: v for k, v in count_strata(train.y[gone], train.schema.target).items() if v}
-        real = train if not len(gone) else train.take(kept)
-        return Augmented(real, synthetic, removed=removed, adapted=done.adapted)
+        if not len(gone):
+            return Augmented(train, synthetic, adapted=done.adapted)
+        return Augmented(train.take(kept), synthetic, kept, removed=removed, adapted=done.adapted)
 
     @abstractmethod
     def _resample(self, train: Cohort, request: Request, rng: np.random.Generator) -> Resampled:
@@ -450,7 +455,8 @@ def synthetic_cohort(
 def _judge(made: Augmented, train: Cohort, request: Request, info: MethodInfo) -> Augmented:
     """Set the status from what came back, and take the real rows away where the plan replaces them."""
     if request.replace:
-        made = replace(made, real=train.take(np.empty(0, np.int64)), weights=None)
+        nothing = np.empty(0, np.int64)
+        made = replace(made, real=train.take(nothing), kept=nothing, weights=None)
     status, reason = made.status, made.reason
     if status == "ok" and made.adapted:
         status, reason = "adapted", "; ".join(made.adapted)

@@ -170,7 +170,8 @@ class Planner:
             regime = registry.build("regime", choices["regime"].key, choices["regime"].config)
             asks = registry.build("plan", plan.key, plan.config)
             folds = material.fidelity_folds(regime)
-            if any(sum(request_of(fold, asks).add.values()) for fold in folds):
+            scored = any(_comparison_applies(key, material) for key in self.scorers)
+            if scored and any(sum(request_of(fold, asks).add.values()) for fold in folds):
                 self._add(choices, material, len(folds), info.seconds + SCORE_SECONDS, _comparison_applies)
 
     def _learner(self, choices: Mapping[str, Choice], material: Material) -> None:

@@ -36,7 +36,9 @@ Info = TypeVar("Info")
 def conf_dir() -> Path:
     """Return our own configuration folder: the checkout's ``conf/`` if there is one, else the wheel's copy."""
     package = Path(__file__).resolve().parents[1]
-    for candidate in (package.parent / "conf", package / "conf"):
+    # A checkout is known by its pyproject.toml: beside an installed package another's `conf` may lie.
+    checkout = package.parent / "conf" if (package.parent / "pyproject.toml").is_file() else package / "conf"
+    for candidate in (checkout, package / "conf"):
         if (candidate / "config.yaml").is_file():
             return candidate
     raise ConfigError(f"No configuration beside or inside {package}. Install raredata_bench again.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -89,10 +89,14 @@ class Runner:
         )  # fmt: skip
 
         def make() -> Done | Failed:
-            return self.guard.call(
+            answer = self.guard.call(
                 steps.augment, choice.key, choice.config, fold.real, work.request, seed, test,
                 timeout_s=self.limits.timeout_s,
             )  # fmt: skip
+            if isinstance(answer, Failed):
+                return answer
+            # Real rows are not stored: which of them stay is known by position.
+            return replace(answer, value=replace(answer.value, real=_rows(fold.real, np.empty(0, np.int64))))
 
         answer = self.store.get_or_make(key, make, self._fresh)
         work.peak_mib = max(work.peak_mib, answer.peak_mib)
@@ -100,7 +104,7 @@ class Runner:
             work.costs["fit_seconds"] = answer.seconds
             return work.stop(answer, "fit")
         made: Augmented = answer.value
-        work.augmented = made
+        work.augmented = replace(made, real=_rows(fold.real, made.kept))
         work.costs |= {f"{phase}_seconds": made.seconds.get(phase, 0.0) for phase in ("fit", "sample")}
 
     def _fresh(self, answer: Done | Failed) -> bool:
@@ -216,6 +220,12 @@ class Runner:
                 tables.append(prediction_rows(cell, work.rows, work.outcome, self.salt))
         record = JobRecord(job_id, "", job.axes, facts, job.config, cells, address=job.address)
         return record, pd.concat(tables, ignore_index=True) if tables else None
+
+
+def _rows(real: Cohort, kept: np.ndarray | None) -> Cohort:
+    """Return the rows at positions ``kept`` (all for None), without a simulator's truth."""
+    plain = replace(real, truth=None)
+    return plain if kept is None else plain.take(kept)
 
 
 def broken_record(job: Job, job_id: str, failed: Failed) -> JobRecord:

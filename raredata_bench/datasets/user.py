@@ -1,4 +1,4 @@
-"""A user's own file: a table, or a yaml that says what its columns mean. Nothing of it is written anywhere."""
+"""A user's own file: a table, or a yaml that says what its columns mean. The loader writes nothing of it."""
 
 from __future__ import annotations
 
