@@ -20,8 +20,7 @@ def load(study: str, results: str | Path | None = None) -> pd.DataFrame:
     study : str
         Name of a study that has been run, such as ``quickstart``.
     results : str or Path, optional
-        The folder that holds the studies; by default ``$RAREDATA_BENCH_RESULTS``, else ``results`` in the working
-        directory.
+        Where the folder ``results`` lies; by default ``$RAREDATA_BENCH_RESULTS``, else the working directory.
 
     Returns
     -------

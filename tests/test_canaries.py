@@ -18,6 +18,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from raredata_bench.bench import registry, steps
 from raredata_bench.bench.material import Material, request_of
+from raredata_bench.bench.planner import equal_rows
 from raredata_bench.contracts import Augmented, Augmenter, MethodInfo, Request, Sampled, Synthesizer, TrainingSet
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
@@ -247,6 +248,17 @@ def test_the_leaky_control_is_flagged_in_every_fold(material: Material) -> None:
         made = steps.augment("leaky_copy", config, fold.real, request_of(fold, plan), 3, fold.test)
         assert made.status == "leak_suspected"
         assert made.training.truth is None
+
+
+def test_equal_rows_of_two_subjects_are_said_aloud() -> None:
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    X[7] = X[3]
+    notes = equal_rows(omics(X, np.repeat([0, 1], 10)))
+    assert "1 of 20 rows" in notes[0] and "s3 = s7" in notes[0]
+    assert equal_rows(omics(X[:7], np.repeat([0, 1], [4, 3]))) == ()
+    one_person = np.array([f"s{i}" for i in range(20)], dtype=object)
+    one_person[7] = "s3"
+    assert equal_rows(omics(X, np.repeat([0, 1], 10), one_person)) == ()
 
 
 @pytest.mark.parametrize("key", ["smote", "gaussian_copula", "noise", "duplicate", "class_weight"])

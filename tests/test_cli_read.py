@@ -70,8 +70,8 @@ def results(tmp_path: Path) -> Path:
         job("toy_smote", [0.6, 0.7, 0.8]),
         job("toy_ctgan", [0, 0, 0], status="timeout"),
     ):
-        write(record, tmp_path / "smoke" / "records")
-    return tmp_path
+        write(record, tmp_path / "results" / "smoke" / "records")
+    return tmp_path / "results"
 
 
 def test_leaderboard_as_json_is_a_list_of_rows(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,7 @@ def surroundings(extra: Path | None, environment: dict[str, str]) -> dict[str, s
 def stable(results: Path, study: str) -> dict[str, Any]:
     """Return the records of a study without what may differ between two runs: times, memory, environment."""
     out = {}
-    for path in sorted((results / study / "records").glob("*.json")):
+    for path in sorted((results / "results" / study / "records").glob("*.json")):
         raw = json.loads(path.read_text())
         for name in record.VOLATILE:
             raw.pop(name, None)
@@ -120,7 +120,7 @@ def test_a_sweep_leaves_records_predictions_and_a_leaderboard(tmp_path: Path) ->
     done = cli(["sweep", "study=smoke", *QUIET], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "none" in done.stdout
-    records, broken = record.read_all(tmp_path / "smoke" / "records")
+    records, broken = record.read_all(tmp_path / "results" / "smoke" / "records")
     assert not broken
     assert {r.axes["dataset"] for r in records} == {"fake_table", "fake_survival"}
     table = record.to_table(records)
@@ -132,21 +132,21 @@ def test_a_sweep_leaves_records_predictions_and_a_leaderboard(tmp_path: Path) ->
               "gain_high", "coverage", "n_cells", "statuses"}  # fmt: skip
     assert needed <= set(rows[0])
     assert "NaN" not in board.stdout
-    predictions = sorted((tmp_path / "smoke" / "predictions").glob("*.parquet"))
+    predictions = sorted((tmp_path / "results" / "smoke" / "predictions").glob("*.parquet"))
     assert predictions
     frame = pd.read_parquet(predictions[0])
     assert "cell" in frame and frame["subject"].str.fullmatch("[0-9a-f]{16}").all()
-    for path in (tmp_path / "smoke").rglob("*"):
-        assert path.stat().st_mode & 0o077 == 0 or "tables" in path.parts or ".hydra" in path.parts, path
+    for path in (tmp_path / "results").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
 
 
 def test_a_second_run_computes_nothing(tmp_path: Path) -> None:
     assert cli(["sweep", *SMALL], tmp_path).returncode == 0
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "smoke" / "records").iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results" / "smoke" / "records").iterdir()}
     again = cli(["sweep", *SMALL], tmp_path)
     assert again.returncode == 0
     assert "none computed" in again.stdout
-    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "smoke" / "records").iterdir()}
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "results" / "smoke" / "records").iterdir()}
 
 
 def test_killed_and_started_again_gives_the_same_records(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_killed_and_started_again_gives_the_same_records(tmp_path: Path) -> None
             command, env=surroundings(None, {}), stdout=subprocess.DEVNULL, start_new_session=True
         )
         deadline = time.monotonic() + 120
-        while len(list((killed / "smoke" / "records").glob("*.json"))) < wanted and process.poll() is None:
+        while len(list((killed / "results" / "smoke" / "records").glob("*.json"))) < wanted and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
@@ -182,7 +182,7 @@ def test_methods_that_hang_leave_or_raise_cost_their_own_cells(tmp_path: Path, g
              "learner=logreg", "timeout_s=1", *QUIET]  # fmt: skip
     done = cli(words, tmp_path / "out", guests)
     assert done.returncode == 0, done.stdout + done.stderr
-    records, _ = record.read_all(tmp_path / "out" / "smoke" / "records")
+    records, _ = record.read_all(tmp_path / "out" / "results" / "smoke" / "records")
     statuses = {r.axes["method"]: {cell.status for cell in r.cells} for r in records if r.axes["learner"]}
     assert statuses["none"] == {"ok"}
     assert statuses["shift"] == {"ok"}
@@ -207,14 +207,14 @@ def test_adding_a_method_costs_one_yaml_and_a_file(tmp_path: Path, guests: Path)
     words = ["sweep", "study=smoke", "dataset=fake_table", "regime=full", "method=none,shift,smote_k3", *QUIET]
     done = cli(words, tmp_path / "out", guests)
     assert done.returncode == 0, done.stdout + done.stderr
-    records, _ = record.read_all(tmp_path / "out" / "smoke" / "records")
+    records, _ = record.read_all(tmp_path / "out" / "results" / "smoke" / "records")
     assert {"shift", "smote_k3"} <= {r.axes["method"] for r in records}
 
 
 def test_a_record_cut_short_is_set_aside_and_its_cells_run_again(tmp_path: Path) -> None:
     assert cli(["sweep", *SMALL], tmp_path).returncode == 0
     before = stable(tmp_path, "smoke")
-    victim = sorted((tmp_path / "smoke" / "records").glob("*.json"))[0]
+    victim = sorted((tmp_path / "results" / "smoke" / "records").glob("*.json"))[0]
     victim.write_text(victim.read_text()[:200])
     done = cli(["sweep", *SMALL], tmp_path)
     assert done.returncode == 0
@@ -239,7 +239,7 @@ def test_nothing_is_called_outside_with_mlflow_on(tmp_path: Path) -> None:
     done = cli(words, tmp_path / "out", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (tmp_path / "called").exists()
-    assert (tmp_path / "out" / "mlflow.db").exists()
+    assert (tmp_path / "out" / "results" / "mlflow.db").exists()
     assert "not updated" not in done.stdout
     mirrored = cli(["mirror", "smoke"], tmp_path / "out", tmp_path)
     assert mirrored.stdout.startswith("0 runs written"), mirrored.stdout + mirrored.stderr
@@ -316,3 +316,18 @@ def test_a_users_table_goes_through_with_two_lines_of_yaml(tmp_path: Path) -> No
     rows = json.loads(cli(["leaderboard", "quickstart", "--format", "json"], tmp_path / "a").stdout)
     assert {row["method"] for row in rows} == {"none", "smote"}
     assert {row["task"] for row in rows} == {"diagnosis"}
+
+
+def test_a_changed_file_under_one_name_is_another_dataset(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=40), "b": rng.normal(size=40), "dx": ["yes"] * 15 + ["no"] * 25})
+    words = ["sweep", "study=smoke", "dataset=user", f"dataset.path={tmp_path / 'mine.csv'}", "dataset.target=dx",
+             "method=none,duplicate", "regime=full", "learner=logreg", *QUIET]  # fmt: skip
+    for shift in (0.0, 1.0):
+        frame.assign(a=frame["a"] + shift).to_csv(tmp_path / "mine.csv", index=False)
+        done = cli(words, tmp_path / "out")
+        assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(cli(["leaderboard", "smoke", "--format", "json"], tmp_path / "out").stdout)
+    names = {row["dataset"] for row in rows}
+    assert len(names) == 2
+    assert all(name.startswith("mine@") for name in names)

@@ -86,8 +86,12 @@ class Job:
     @cached_property
     def id(self) -> str:
         """Hash of configuration, data and the revisions of the components."""
-        revisions = {axis: revision(choice.config) for axis, choice in self.choices.items()}
-        return digest([self.config, self.data, revisions], 20)
+        return digest([self.config, self.data, self.revisions], 20)
+
+    @property
+    def revisions(self) -> dict[str, dict[str, str]]:
+        """What the code of each component is, and which library versions it stands on."""
+        return {axis: revision(choice.config) for axis, choice in self.choices.items()}
 
     def cell(self, job_id: str, repeat: int, fold: int) -> str:
         """Return the id of one cell."""

@@ -20,9 +20,13 @@ VARIABLE = "RAREDATA_BENCH_RESULTS"
 NAME = re.compile(r"[^/\\\0]+")
 
 
-def default_results() -> Path:
-    """Return the results folder: ``$RAREDATA_BENCH_RESULTS``, else ``results`` in the working directory."""
-    return Path(os.environ.get(VARIABLE) or "results")
+def results_root(place: str | Path | None = None) -> Path:
+    """Return the folder that holds the studies: ``results`` under ``place``, or ``place`` itself if that is its name.
+
+    ``place`` is what ``paths.results`` says; by default ``$RAREDATA_BENCH_RESULTS``, else the working directory.
+    """
+    under = Path(place or os.environ.get(VARIABLE) or ".").expanduser()
+    return under if under.name == "results" else under / "results"
 
 
 def study_folder(study: str, results: Path | None = None) -> Path:
@@ -35,13 +39,12 @@ def study_folder(study: str, results: Path | None = None) -> Path:
     """
     if not NAME.fullmatch(study) or study.startswith("."):
         raise ConfigError(f"A study is named by one word, as its folder is; got {study!r}.")
-    return (default_results() if results is None else Path(results)) / study
+    return results_root(results) / study
 
 
 def known_studies(results: Path | None = None) -> tuple[str, ...]:
     """Return the names of the studies that have left records, in alphabetical order."""
-    root = default_results() if results is None else Path(results)
-    return tuple(sorted(place.parent.name for place in root.glob(f"*/{RECORDS}") if place.is_dir()))
+    return tuple(sorted(place.parent.name for place in results_root(results).glob(f"*/{RECORDS}") if place.is_dir()))
 
 
 def load_records(study: str, results: Path | None = None) -> tuple[list[JobRecord], list[Path]]:

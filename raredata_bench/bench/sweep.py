@@ -18,6 +18,7 @@ from raredata_bench.bench import record, registry
 from raredata_bench.bench.cell import Job
 from raredata_bench.bench.grid import Words, blocks, compose_top
 from raredata_bench.bench.planner import Planned, Planner, check_nonempty
+from raredata_bench.bench.studies import results_root
 from raredata_bench.bench.worker import StudyFolder, finished, read_plan, work, write_plan
 from raredata_bench.errors import RecordError
 
@@ -55,7 +56,8 @@ def prepare(words: Words, name: str | None = None) -> Sweep:
     node = {"key": profile, **registry.node("profile", profile)}
     planned = Planner(node, config["scorers"]).plan(blocks(study, words))
     check_nonempty(planned)
-    folder = StudyFolder(Path(config["paths"]["results"]).expanduser().resolve() / str(name or study["name"]))
+    root = results_root(config["paths"]["results"]).resolve()
+    folder = StudyFolder(root / str(name or study["name"]))
     _writable(folder.root)
     jobs = _ordered(list(planned.jobs.values()))
     retry = bool(config["retry_failed"])
@@ -65,7 +67,8 @@ def prepare(words: Words, name: str | None = None) -> Sweep:
     workers = max(1, min(int(config["workers"] or os.cpu_count() or 1), len({job.group for job in waiting}) or 1))
     settings = {
         "timeout_s": config["timeout_s"], "memory_mib": config["memory_mib"], "retry_failed": retry,
-        "store": str(Path(config["paths"]["store"]).expanduser().resolve()), "preload": _modules(waiting),
+        "store": str(Path(config["paths"]["store"] or root / ".store").expanduser().resolve()),
+        "preload": _modules(waiting),
     }  # fmt: skip
     write_plan(folder, jobs, settings)
     _write_coverage(folder, planned)

@@ -160,6 +160,7 @@ def _one(folder: StudyFolder, job_id: str, job: Job, runner: Runner, shelf: _She
         made, predictions = answer.value
     if predictions is not None:
         write_predictions(predictions, folder.predictions / f"{job.address}.parquet")
-    made = replace(made, study=folder.name, environment={**environment(), "started": started, "ended": now()})
+    where = {**environment(), "started": started, "ended": now(), "revisions": job.revisions}
+    made = replace(made, study=folder.name, environment=where)
     record.write(made, folder.records)
     return 1

@@ -15,7 +15,7 @@ from raredata_bench.errors import ConfigError
 from raredata_bench.leaderboard.rank import leaderboard
 
 WIDTH = 100
-RESULTS_HELP = "folder that holds the studies; also as paths.results=DIR (default: $RAREDATA_BENCH_RESULTS or results)"
+RESULTS_HELP = "where results/ lies; also as paths.results=DIR (default: $RAREDATA_BENCH_RESULTS, else here)"
 
 
 def results_argument(argv: Sequence[str]) -> tuple[list[str], Path | None]:

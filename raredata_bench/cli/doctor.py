@@ -13,6 +13,7 @@ from rich.table import Table
 
 from raredata_bench.bench import registry
 from raredata_bench.bench.provenance import PACKAGES, environment
+from raredata_bench.bench.studies import results_root
 from raredata_bench.errors import RareDataError
 
 GOOD, NOTE, BAD = "[green]ok[/green]", "[yellow]note[/yellow]", "[red]problem[/red]"
@@ -77,7 +78,7 @@ def _data() -> Iterator[tuple[str, str, str]]:
 
 
 def _results() -> Iterator[tuple[str, str, str]]:
-    place = Path(os.environ.get("RAREDATA_BENCH_RESULTS", "results")).resolve()
+    place = results_root().resolve()
     nearest = next(path for path in (place, *place.parents) if path.exists())
     if os.access(nearest, os.W_OK):
         yield GOOD, "results folder", str(place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from raredata_bench.bench.studies import default_results, study_folder
+from raredata_bench.bench.studies import study_folder
 from raredata_bench.bench.tracking import mirror_study
 from raredata_bench.cli.common import results_argument
 
@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("study")
     parser.add_argument("--uri", help="an MLflow server, or sqlite:///file; SQLite beside the results by default")
     given = parser.parse_args(words)
-    root = study_folder(given.study, results or default_results())
+    root = study_folder(given.study, results)
     written, there, address = mirror_study(str(root), given.uri)
     print(f"{written} runs written, {there} were there already: {address}")
     return 0

@@ -24,7 +24,7 @@ usage: raredata-bench sweep study=STUDY [axis=option,option ...] [axis.parameter
 axes        dataset task regime method plan learner     options: raredata-bench list methods
 your data   dataset=user dataset.path=cohort.csv dataset.target=diagnosis      (or dataset.path=cohort.yaml)
 keys        profile=quickstart|ci|default|paper   workers=2   timeout_s=600   memory_mib=4000
-            retry_failed=true   paths.results=results   tracking.enabled=false   tracking.uri=http://...
+            retry_failed=true   paths.results=DIR   tracking.enabled=false   tracking.uri=http://...
 launchers   hydra/launcher=joblib (default) | basic | any other Hydra launcher that is installed
             --dry-run prints the plan and runs nothing
 
