@@ -26,7 +26,7 @@ CONF = ROOT / "conf"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "seeding", "schema"),
     ("data",),
-    ("contracts", "tasks", "training"),
+    ("facts", "contracts", "tasks", "training"),
     ("datasets", "methods", "learners", "scoring"),
     ("bench",),
     ("leaderboard", "advisor", "exchange"),

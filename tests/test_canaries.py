@@ -19,11 +19,12 @@ from sklearn.model_selection import StratifiedKFold
 from raredata_bench.bench import registry, steps
 from raredata_bench.bench.material import Material, request_of
 from raredata_bench.bench.planner import equal_rows
-from raredata_bench.contracts import Augmented, Augmenter, MethodInfo, Request, Sampled, Synthesizer, TrainingSet
+from raredata_bench.contracts import Augmented, Augmenter, Request, Sampled, Synthesizer, TrainingSet
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.omics import OmicsMatrix
+from raredata_bench.facts import MethodInfo
 from raredata_bench.schema import Column, LabelTarget, Schema
 from raredata_bench.tasks.splitters import Profile, make_splits
 

@@ -19,9 +19,7 @@ from raredata_bench import errors
 from raredata_bench.contracts import (
     Augmented,
     Fitted,
-    LearnerInfo,
     LoopLearner,
-    MethodInfo,
     Prediction,
     Request,
     Resampled,
@@ -39,6 +37,7 @@ from raredata_bench.data.omics import OmicsMatrix
 from raredata_bench.data.table import conform
 from raredata_bench.data.target import count_strata, dtype_for, stratum_codes, survival_array, trial_array
 from raredata_bench.errors import CohortError, IncompatibleError, InfeasibleError, RareDataError, closest
+from raredata_bench.facts import LearnerInfo, MethodInfo
 from raredata_bench.schema import Column, LabelTarget, Schema, SurvivalTarget, TrialTarget
 from raredata_bench.seeding import canonical, digest, rng_for, seed32, seed_for
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import yaml
 
-from raredata_bench.contracts import DatasetInfo
 from raredata_bench.data.omics import OmicsMatrix
 from raredata_bench.datasets import columns, fakes, files, labelled_file, survset, timed_file
 from raredata_bench.datasets.lifelines_sets import load as load_lifelines
 from raredata_bench.datasets.simulators.clinical import load as load_clinical
 from raredata_bench.errors import CohortError, ConfigError, MissingDataError
+from raredata_bench.facts import DatasetInfo
 from raredata_bench.schema import LEVELLED, LabelTarget, SurvivalTarget, TrialTarget
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "dataset"

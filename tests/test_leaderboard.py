@@ -15,8 +15,8 @@ import pytest
 import raredata_bench
 from raredata_bench.bench.record import CellRecord, JobRecord, ScoreValue, to_table, write
 from raredata_bench.bench.studies import known_studies, load_table, study_folder
-from raredata_bench.contracts import ScorerInfo
 from raredata_bench.errors import ConfigError, RecordError
+from raredata_bench.facts import ScorerInfo
 from raredata_bench.leaderboard.paired import corrected_t
 from raredata_bench.leaderboard.rank import COLUMNS, as_records, leaderboard, regime_order
 

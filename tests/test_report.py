@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from raredata_bench.bench.record import CellRecord, JobRecord, ScoreValue, to_table
-from raredata_bench.contracts import ScorerInfo
+from raredata_bench.facts import ScorerInfo
 from raredata_bench.leaderboard.rank import leaderboard
 from raredata_bench.report.tables import (
     caption,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from raredata_bench.contracts import DatasetInfo
 from raredata_bench.data import payloads
 from raredata_bench.datasets.simulators import clinical
 from raredata_bench.errors import ConfigError
+from raredata_bench.facts import DatasetInfo
 
 INFO = DatasetInfo(key="sim_clinical", label="S1", simulated=True)
 SIGMA = 0.5 ** np.abs(np.subtract.outer(np.arange(12), np.arange(12)))

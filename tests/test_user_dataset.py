@@ -15,11 +15,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raredata_bench.contracts import DatasetInfo
 from raredata_bench.data.omics import OmicsMatrix
 from raredata_bench.datasets import tabular_io, user
 from raredata_bench.datasets.user import CohortWarning
 from raredata_bench.errors import CohortError, ConfigError, MissingDataError
+from raredata_bench.facts import DatasetInfo
 from raredata_bench.schema import LabelTarget, SurvivalTarget, TrialTarget
 
 INFO = DatasetInfo(key="user", label="your own file")

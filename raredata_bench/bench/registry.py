@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from raredata_bench.contracts import DatasetInfo, LearnerInfo, MethodInfo, ScorerInfo
 from raredata_bench.errors import ConfigError, DependencyError, closest
+from raredata_bench.facts import DatasetInfo, LearnerInfo, MethodInfo, ScorerInfo
 
 GROUPS = ("dataset", "task", "regime", "method", "plan", "learner", "scorer", "study", "profile", "tracking")
 INFOS: Mapping[str, type] = {

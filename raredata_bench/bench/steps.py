@@ -11,11 +11,12 @@ import numpy as np
 from raredata_bench.bench import registry
 from raredata_bench.bench.guard import Done, Failed, attempt
 from raredata_bench.bench.record import ScoreValue
-from raredata_bench.contracts import Augmented, NotEstimable, Outcome, Prediction, Request, ScorerInfo, TrainingSet
+from raredata_bench.contracts import Augmented, NotEstimable, Outcome, Prediction, Request, TrainingSet
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import IncompatibleError, InfeasibleError
+from raredata_bench.facts import ScorerInfo
 from raredata_bench.schema import LabelTarget
 from raredata_bench.scoring import panel
 from raredata_bench.seeding import rng_for, seed_for

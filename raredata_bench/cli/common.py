@@ -10,8 +10,8 @@ import pandas as pd
 from rich.console import Console
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import ScorerInfo
 from raredata_bench.errors import ConfigError
+from raredata_bench.facts import ScorerInfo
 from raredata_bench.leaderboard.rank import leaderboard
 
 WIDTH = 100

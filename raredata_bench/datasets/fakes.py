@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raredata_bench.contracts import DatasetInfo
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.omics import OmicsMatrix
 from raredata_bench.data.table import conform
 from raredata_bench.data.target import survival_array, trial_array
 from raredata_bench.errors import ConfigError
+from raredata_bench.facts import DatasetInfo
 from raredata_bench.schema import Column, LabelTarget, Schema, SurvivalTarget, TargetSpec, TrialTarget
 from raredata_bench.seeding import rng_for
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from raredata_bench.contracts import DatasetInfo
 from raredata_bench.errors import MissingDataError
+from raredata_bench.facts import DatasetInfo
 
 VARIABLE = "RAREDATA_BENCH_DATA"
 

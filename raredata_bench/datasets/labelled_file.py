@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from raredata_bench.contracts import DatasetInfo
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.datasets import columns as shared
 from raredata_bench.datasets import files
 from raredata_bench.errors import CohortError
+from raredata_bench.facts import DatasetInfo
 from raredata_bench.schema import LabelTarget
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from SurvSet.data import SurvLoader
 
-from raredata_bench.contracts import DatasetInfo
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.target import survival_array, trial_array
 from raredata_bench.datasets import columns as shared
 from raredata_bench.errors import ConfigError, MissingDataError, closest
+from raredata_bench.facts import DatasetInfo
 from raredata_bench.schema import SurvivalTarget, TargetSpec, TrialTarget
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raredata_bench.contracts import DatasetInfo
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.target import survival_array, trial_array
 from raredata_bench.datasets import columns as shared
 from raredata_bench.datasets import files
+from raredata_bench.facts import DatasetInfo
 from raredata_bench.schema import SurvivalTarget, TargetSpec, TrialTarget
 
 

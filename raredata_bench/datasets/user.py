@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from raredata_bench.contracts import DatasetInfo
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.target import stratum_codes
 from raredata_bench.datasets import tabular_io as io
 from raredata_bench.datasets import user_columns, user_outcome
 from raredata_bench.errors import CohortError, ConfigError, MissingDataError, closest
+from raredata_bench.facts import DatasetInfo
 from raredata_bench.schema import SurvivalTarget, TrialTarget
 
 KEYS = (

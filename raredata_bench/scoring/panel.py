@@ -13,11 +13,12 @@ from itertools import pairwise
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from raredata_bench.contracts import NotEstimable, ScorerInfo, synthetic_cohort
+from raredata_bench.contracts import NotEstimable, synthetic_cohort
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import InfeasibleError
+from raredata_bench.facts import ScorerInfo
 from raredata_bench.scoring.common import ScoreError
 from raredata_bench.scoring.pairs import (
     MIN_ROWS,

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from raredata_bench.contracts import DatasetInfo
 from raredata_bench.data import payloads
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.table import conform
 from raredata_bench.errors import ConfigError, closest
+from raredata_bench.facts import DatasetInfo
 from raredata_bench.schema import Column, LabelTarget, Schema
 from raredata_bench.seeding import rng_for
 

@@ -1,0 +1,165 @@
+"""The facts of a component, as its yaml states them under ``info:`` and the registry hands them to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """Facts of a dataset, from its yaml.
+
+    Parameters
+    ----------
+    key, label, summary : str
+        File name of its yaml, name in tables, one sentence.
+    modality : str
+        ``table``, ``omics``; empty for ``user``, whose file decides.
+    tasks : tuple of str
+        Tasks that are natural for it, the first being its default.
+    disease, orpha : str
+        Name and ORPHA code.
+    n : int
+        Subjects, for planning; 0 where only loading tells.
+    licence, source, doi : str
+        Terms, where the file comes from, original publication.
+    simulated : bool
+        True for simulators; shown wherever the name appears.
+    horizon_days : float or None
+        Where a survival outcome is asked as a label, days.
+    time_unit, time_source : str
+        Unit of the times in the source, and what says so.
+    requires : tuple of str
+        Import names of optional packages.
+    """
+
+    key: str
+    label: str
+    modality: str = ""
+    tasks: tuple[str, ...] = ()
+    summary: str = ""
+    disease: str = ""
+    orpha: str = ""
+    n: int = 0
+    licence: str = ""
+    source: str = ""
+    doi: str = ""
+    simulated: bool = False
+    horizon_days: float | None = None
+    time_unit: str = ""
+    time_source: str = ""
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodInfo:
+    """Facts of a method.
+
+    Parameters
+    ----------
+    key, label, summary : str
+        File name of its yaml (``ctgan@paper`` for a published setting), name in tables, one sentence.
+    family : str
+        control, reweighting, resampling, transform, statistical, deep, adapter.
+    review_family : str
+        Family in the scoping review: reference, classical, oversampling, deep generative, rule/model-based, framework.
+    kind : {"reweight", "offline", "online"}
+        ``reweight`` methods add no rows: they run once, under the plan ``as_is``, as does ``none``.
+    modalities, targets, plans : tuple of str
+        Where it applies: modalities of the schema; ``label``, ``survival``; plan keys.
+    n_min, n_soft : int
+        Rows per stratum that is to be filled, below which it refuses, or runs and is marked ``low_n``.
+    p_max : int or None
+        Columns above which it refuses.
+    needs_all_strata : bool
+        Whether ``n_min`` holds for every stratum, or only for those that it has to add rows to.
+    sees : {"", "truth", "test"}
+        What a control method is handed on purpose: the simulator, or the test fold.
+    licence, doi, interpretability : str
+        Licence of the code that does the work; source; I1 to I4 of the reporting card.
+    seconds : float
+        What one fit on about 100 rows and 20 columns takes on one core, for the forecast of a sweep.
+    requires : tuple of str
+        Import names of optional packages.
+    """
+
+    key: str
+    label: str
+    family: str
+    review_family: str
+    kind: str
+    summary: str = ""
+    modalities: tuple[str, ...] = ("table", "omics")
+    targets: tuple[str, ...] = ("label",)
+    plans: tuple[str, ...] = ("balance", "x2", "x3", "x5", "replace")
+    n_min: int = 1
+    n_soft: int = 1
+    p_max: int | None = None
+    needs_all_strata: bool = False
+    sees: str = ""
+    licence: str = "Apache-2.0"
+    doi: str = ""
+    interpretability: str = "I1"
+    seconds: float = 0.05
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerInfo:
+    """Facts of a learner.
+
+    ``targets`` are ``label`` and ``survival``; ``kind`` is sklearn, survival or lightning; ``seconds`` is what one fit
+    on about 100 rows and 20 columns takes on one core, for the forecast of a sweep.
+    """
+
+    key: str
+    label: str
+    kind: str
+    summary: str = ""
+    modalities: tuple[str, ...] = ("table", "omics")
+    targets: tuple[str, ...] = ("label",)
+    licence: str = "Apache-2.0"
+    doi: str = ""
+    seconds: float = 0.05
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerInfo:
+    """Facts of a scorer.
+
+    Parameters
+    ----------
+    key, label, summary, unit, doi : str
+        File name of its yaml, name in tables, one sentence, unit of the value, source.
+    family : str
+        utility, calibration, survival, treatment, fidelity, diversity, privacy, cost.
+    higher_is_better : bool
+        Direction.
+    low, high : float or None
+        Range of possible values, inclusive; ``None`` is unbounded.
+    best : float or None
+        The ideal value where it is neither bound (a calibration slope of 1); gains are then measured as
+        reductions of the distance to it.
+    needs : {"outcome", "comparison", "cost"}
+        What the function is given.
+    targets : tuple of str
+        ``label``, ``survival``, ``treatment``.
+    n_min : int
+        Rows of the smallest stratum (for comparisons: n* over all strata) below which it is not estimable.
+    """
+
+    key: str
+    label: str
+    family: str
+    needs: str
+    higher_is_better: bool
+    summary: str = ""
+    low: float | None = None
+    high: float | None = None
+    best: float | None = None
+    unit: str = ""
+    targets: tuple[str, ...] = ("label",)
+    modalities: tuple[str, ...] = ()
+    n_min: int = 1
+    doi: str = ""
