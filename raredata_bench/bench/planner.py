@@ -25,6 +25,8 @@ from raredata_bench.scoring import panel
 AUTO_TASKS = ("treatment", "diagnosis", "differential", "horizon", "survival")
 SCORE_SECONDS = 0.15
 FOLD_SECONDS = 0.05
+# Continuous columns below which equal rows say nothing.
+MEASURED = 3
 
 
 @dataclass(frozen=True)
@@ -214,8 +216,13 @@ class Planner:
 def equal_rows(cohort: Cohort, shown: int = 3) -> tuple[str, ...]:
     """Return a note where rows of different subjects agree in every column: one person twice, or a copied line."""
     rows: dict[bytes, int] = {}
-    pairs = []
-    for i, row in enumerate(np.ascontiguousarray(cohort.matrix.round(9) + 0.0)):
+    pairs: list[str] = []
+    matrix = np.nan_to_num(cohort.matrix, nan=np.inf)
+    measured = (cohort.schema.kinds == "continuous") & (np.ptp(np.nan_to_num(cohort.matrix), axis=0) > 0)
+    if measured.sum() < MEASURED:
+        # Coarse columns agree by chance.
+        return ()
+    for i, row in enumerate(np.ascontiguousarray(matrix + 0.0)):
         j = rows.setdefault(row.tobytes(), i)
         if cohort.subject[j] != cohort.subject[i]:
             pairs.append(f"{cohort.subject[j]} = {cohort.subject[i]}")
