@@ -347,13 +347,20 @@ def _repeats_matter(synthetic: Cohort) -> bool:
 
 def _lost_variation(made: np.ndarray, real: np.ndarray) -> np.ndarray:
     """Whether each column collapsed to one value where as many real rows would hardly agree by chance, bool (p,)."""
-    flat = np.zeros(made.shape[1], dtype=bool)
-    for j in np.flatnonzero(np.fmax.reduce(real, axis=0) > np.fmin.reduce(real, axis=0)):
-        given, observed = made[~np.isnan(made[:, j]), j], real[~np.isnan(real[:, j]), j]
-        if len(given) > 1 and given.std() <= COLLAPSE * observed.std():
-            share = np.unique(observed, return_counts=True)[1].max() / len(observed)
-            flat[j] = share ** len(given) < CHANCE
-    return flat
+    n = (~np.isnan(made)).sum(axis=0)
+    suspects = (n > 1) & (_spread(made) <= COLLAPSE * _spread(real)) & (_spread(real) > 0)
+    for j in np.flatnonzero(suspects):
+        observed = real[~np.isnan(real[:, j]), j]
+        share = np.unique(observed, return_counts=True)[1].max() / len(observed)
+        suspects[j] = share ** n[j] < CHANCE
+    return suspects
+
+
+def _spread(matrix: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of the values there are in each column, 0 where there is none, float64 (p,)."""
+    n = np.maximum((~np.isnan(matrix)).sum(axis=0), 1)
+    centred = matrix - np.nansum(matrix, axis=0) / n
+    return np.asarray(np.sqrt(np.nansum(centred**2, axis=0) / n))
 
 
 # ------------------------------------------------------------------------------------------------- learners

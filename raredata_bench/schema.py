@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from raredata_bench.errors import CohortError
+from raredata_bench.seeding import digest
 
 Kind = Literal["continuous", "count", "ordinal", "binary", "categorical"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -140,6 +141,11 @@ class Schema:
     def high(self) -> np.ndarray:
         """Upper physical bounds, float64 (p,), inf where unbounded."""
         return np.array([np.inf if c.high is None else float(c.high) for c in self.columns])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the schema, 64 hexadecimal digits; computed once, since a schema may have thousands of columns."""
+        return digest(self.describe(), 64)
 
     def describe(self) -> dict[str, Any]:
         """Return the schema as plain data, for fingerprints and cards."""

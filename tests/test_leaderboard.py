@@ -381,7 +381,7 @@ def test_jobs_that_do_not_apply_are_named_and_make_no_row(tmp_path: Path, monkey
     refused.facts["incompatible"] = "needs a categorical column"
     refused.environment["git"] = {"revision": "abc123"}
     for record in (*HAND, refused):
-        write(record, tmp_path / "smoke" / "records")
+        write(record, tmp_path / "results" / "smoke" / "records")
     monkeypatch.setenv("RAREDATA_BENCH_RESULTS", str(tmp_path))
     table = raredata_bench.load("smoke")
     assert [entry["method"] for entry in table.attrs["incompatible"]] == ["smotenc"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -156,9 +157,15 @@ def request_of(fold: FoldRows, plan: Any) -> Request:
 
 
 def load_cohort(key: str, config: Mapping[str, Any]) -> Cohort:
-    """Load a dataset."""
-    cohort: Cohort = registry.build("dataset", key, config)
-    return cohort
+    """Load a dataset; what its loader warns of joins the cohort's notes, so that it is said once and in one place."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        cohort: Cohort = registry.build("dataset", key, config)
+    said = [warning for warning in caught if issubclass(warning.category, UserWarning)]
+    for other in caught:
+        if other not in said:
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+    return replace(cohort, notes=(*(str(warning.message) for warning in said), *cohort.notes))
 
 
 def augment_seed(material: Material, job: Job, fold: FoldRows, track: str) -> int:

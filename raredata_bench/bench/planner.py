@@ -25,6 +25,8 @@ from raredata_bench.scoring import panel
 AUTO_TASKS = ("treatment", "diagnosis", "differential", "horizon", "survival")
 SCORE_SECONDS = 0.15
 FOLD_SECONDS = 0.05
+# Columns from which on time grows with their number.
+WIDE = 4000
 # Continuous columns below which equal rows say nothing.
 MEASURED = 3
 
@@ -208,7 +210,7 @@ class Planner:
             "n_columns": len(material.cohort.schema.columns),
         }  # fmt: skip
         scorers = tuple(key for key in self.scorers if applies(key, material))
-        width = max(1.0, len(material.cohort.schema.columns) / 500)
+        width = max(1.0, len(material.cohort.schema.columns) / WIDE)
         job = Job(choices, scorers, self.profile, material.data, facts, cells, cells * seconds * width)
         self.planned.jobs.setdefault(job.address, job)
 

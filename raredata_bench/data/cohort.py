@@ -15,7 +15,6 @@ from raredata_bench.data import omics, payloads, table  # noqa: F401
 from raredata_bench.data.target import count_strata, dtype_for, stratum_codes
 from raredata_bench.errors import CohortError
 from raredata_bench.schema import Schema
-from raredata_bench.seeding import digest
 
 OPTIONAL_ROWS = ("site", "group", "split")
 
@@ -132,7 +131,7 @@ class Cohort:
         for name in OPTIONAL_ROWS:
             if (values := getattr(self, name)) is not None:
                 sha.update(f"{name}\x1f".encode() + "\x1f".join(map(str, values)).encode())
-        sha.update(digest(self.schema.describe(), 64).encode())
+        sha.update(self.schema.fingerprint.encode())
         return sha.hexdigest()
 
     def take(self, index: np.ndarray) -> Cohort:

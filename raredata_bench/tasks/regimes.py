@@ -13,6 +13,9 @@ from raredata_bench.errors import IncompatibleError
 from raredata_bench.schema import LabelTarget
 from raredata_bench.tasks.splitters import Units
 
+# Strata that a refusal names.
+SHOWN = 3
+
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
@@ -56,8 +59,9 @@ class Regime(ABC):
             if have < want
         ]
         if short:
+            more = f"; and {len(short) - SHOWN} more" if len(short) > SHOWN else ""
             raise IncompatibleError(
-                f"not_available: a training fold cannot fill regime {self.key} ({'; '.join(short)})."
+                f"not_available: a training fold cannot fill regime {self.key} ({'; '.join(short[:SHOWN])}{more})."
             )
         chosen = np.zeros(len(units.names), dtype=bool)
         for stratum, size in enumerate(wanted):
