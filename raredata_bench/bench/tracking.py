@@ -27,6 +27,8 @@ from raredata_bench.seeding import digest
 # Set before MLflow is imported: a benchmark on patients' data calls nobody.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DO_NOT_TRACK"] = "true"
+# A server that is down is caught up with later; MLflow's own seven tries would hold the end of a sweep for minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
 import mlflow
 from mlflow.entities import Metric, Param, Run, RunTag
