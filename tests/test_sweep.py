@@ -331,3 +331,26 @@ def test_a_changed_file_under_one_name_is_another_dataset(tmp_path: Path) -> Non
     names = {row["dataset"] for row in rows}
     assert len(names) == 2
     assert all(name.startswith("mine@") for name in names)
+
+
+def test_augment_writes_the_whole_cohort_with_the_rows_made(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({
+        "subject": [f"P{i}" for i in range(40)], "age": rng.integers(20, 80, 40), "stage": rng.choice(["I", "II"], 40),
+        "Diagnose": ["ja"] * 12 + ["nein"] * 28,
+    })  # fmt: skip
+    frame.to_csv(tmp_path / "c.csv", index=False)
+    out = tmp_path / "o.csv"
+    words = ["augment", str(tmp_path / "c.csv"), "dataset.target=Diagnose", "method=smote", "-o", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "raredata_bench.cli.main", *words],
+        capture_output=True, text=True, env=surroundings(None, {}), timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = pd.read_csv(out)
+    assert made.groupby("synthetic").size().to_dict() == {False: 40, True: 16}
+    assert made["Diagnose"].value_counts().to_dict() == {"ja": 28, "nein": 28}
+    real = made[~made["synthetic"]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(real[["age", "stage", "Diagnose"]], frame[["age", "stage", "Diagnose"]])
+    assert set(made["stage"]) == {"I", "II"}
+    assert out.stat().st_mode & 0o077 == 0

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 PACKAGES = (
-    "raredata-bench", "numpy", "scipy", "pandas", "scikit-learn", "imbalanced-learn", "torch", "lightning", "torchsurv",
+    "raredata-bench", "numpy", "scipy", "pandas", "scikit-learn", "imbalanced-learn", "torch", "lightning",
     "lifelines", "sdv", "SurvSet", "mlflow", "hydra-core",
 )  # fmt: skip
 

@@ -94,7 +94,8 @@ def _write(made: Augmented, out: Path) -> None:
 
 def to_frame(cohort: Cohort) -> pd.DataFrame:
     """Return a cohort as the table it came from: columns in their own dtypes, outcome, subject, synthetic."""
-    columns: dict[str, object] = {"subject": cohort.subject}
+    taken = [*cohort.schema.names, *_outcome(cohort.y, cohort.schema.target)]
+    columns: dict[str, object] = {_free("subject", taken): cohort.subject}
     matrix = cohort.matrix
     for j, column in enumerate(cohort.schema.columns):
         values = matrix[:, j]
@@ -108,7 +109,14 @@ def to_frame(cohort: Cohort) -> pd.DataFrame:
         else:
             columns[column.name] = values
     columns |= _outcome(cohort.y, cohort.schema.target)
-    return pd.DataFrame({**columns, "synthetic": cohort.synthetic})
+    return pd.DataFrame({**columns, _free("synthetic", taken): cohort.synthetic})
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """Return ``name``, or with underscores behind it where the cohort has a column of that name."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _outcome(y: np.ndarray, target: TargetSpec) -> dict[str, object]:

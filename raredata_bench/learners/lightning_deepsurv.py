@@ -55,7 +55,7 @@ class Deepsurv(StackedLearner):
 
     References
     ----------
-    Katzman et al. 2018, doi:10.1186/s12874-018-0482-1; the loss is that of torchsurv, doi:10.21105/joss.07341.
+    Katzman et al. 2018, doi:10.1186/s12874-018-0482-1; the loss is compared with torchsurv's, doi:10.21105/joss.07341.
     """
 
     def _outputs(self, training: TrainingSet) -> int:
