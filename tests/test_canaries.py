@@ -251,6 +251,18 @@ def test_the_leaky_control_is_flagged_in_every_fold(material: Material) -> None:
         assert made.training.truth is None
 
 
+def test_a_few_copies_are_seen_where_the_test_fold_is_the_larger_set(material: Material) -> None:
+    config = registry.node("method", "leaky_copy")
+    for fold in material.folds(registry.build("regime", "n5")):
+        request = request_of(fold, registry.build("plan", "x2"))
+        made = steps.augment("leaky_copy", config, fold.real, request, 3, fold.test)
+        assert made.status == "leak_suspected"
+        assert "equal a row of the test fold" in made.reason
+        for key in ("duplicate", "smote", "noise"):
+            honest = steps.augment(key, registry.node("method", key), fold.real, request, 3, fold.test)
+            assert honest.status != "leak_suspected"
+
+
 def test_equal_rows_of_two_subjects_are_said_aloud() -> None:
     X = np.random.default_rng(0).normal(size=(20, 3))
     X[7] = X[3]

@@ -11,6 +11,8 @@ from raredata_bench.bench.revision import revision
 from raredata_bench.seeding import digest
 from raredata_bench.tasks.splitters import PROTOCOL
 
+# What runs a job, with all that it imports: splits, leak check, coder, records.
+HARNESS = {"_target_": "raredata_bench.bench.runner.Runner"}
 COMPONENTS = ("dataset", "task", "regime", "method", "plan", "learner")
 
 
@@ -91,7 +93,8 @@ class Job:
     @property
     def revisions(self) -> dict[str, dict[str, str]]:
         """What the code of each component is, and which library versions it stands on."""
-        return {axis: revision(choice.config) for axis, choice in self.choices.items()}
+        parts = {axis: revision(choice.config) for axis, choice in self.choices.items()}
+        return parts | {"harness": revision(HARNESS)}
 
     def cell(self, job_id: str, repeat: int, fold: int) -> str:
         """Return the id of one cell."""

@@ -25,6 +25,9 @@ from raredata_bench.scoring.pairs import Pair
 from raredata_bench.scoring.panel import Reference
 from raredata_bench.seeding import digest
 
+# The code around every method and learner; its revision belongs to what is stored.
+STEPS = {"_target_": "raredata_bench.bench.steps.augment"}
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -84,7 +87,7 @@ class Runner:
         seed = augment_seed(material, job, fold, track)
         test = fold.test if len(fold.test) else None
         key = digest(
-            ["augment", choice.key, choice.config, revision(choice.config), rows_key(fold.real), work.request, seed,
+            ["augment", choice.key, choice.config, revision(choice.config), revision(STEPS), rows_key(fold.real), work.request, seed,
              None if test is None else rows_key(test)], 40
         )  # fmt: skip
 
@@ -133,7 +136,7 @@ class Runner:
                 [rows_key(f.augmented.real), rows_key(f.test), f.seed, f.augmented.decision, f.augmented.weights]
                 for f in folds
             ]
-            key = digest(["learn", *head, revision(choice.config), parts], 40)
+            key = digest(["learn", *head, revision(choice.config), revision(STEPS), parts], 40)
             answers = self.store.get_or_make(key, lambda: self._each(steps.learn, head, folds), self._all_fresh)
         for work, answer in zip(works, answers, strict=True):
             work.peak_mib = max(work.peak_mib, answer.peak_mib)

@@ -81,6 +81,9 @@ def suspect(made: Augmented, train: Cohort, test: Cohort, seed: int) -> Augmente
     if not len(made.synthetic):
         return made
     share, null, p = panel.leak_check(made.synthetic, train, test, Coder.fit(train), seed_for("leak", seed=seed))
+    copies, chance = panel.copied_from_test(made.synthetic, train, test)
+    if chance < LEAK_P:
+        return replace(made, status="leak_suspected", reason=f"{copies} rows equal a row of the test fold")
     if p < LEAK_P and share > null:
         reason = (
             f"{share:.0%} of the rows lie nearer to the test fold than to the training fold; {null:.0%} would by chance"

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.spatial.distance import cdist
+from scipy.stats import binom
 
 from raredata_bench.contracts import NotEstimable, synthetic_cohort
 from raredata_bench.data import payloads
@@ -40,6 +41,8 @@ MAX_LEAK_ROWS = 1000
 # Real rows that a reference is drawn from, over all strata; three times n* in any case.
 REFERENCE_ROWS = 600
 SLACK = 1e-9
+# Observed continuous values from which two rows are not equal by chance.
+MEASURED = 3
 
 
 # --------------------------------------------------------------------------------------------------- facts and values
@@ -356,6 +359,39 @@ def leak_check(
         return 0.0, 0.0, 1.0
     p_value = (1 + int((permuted >= shares - SLACK).sum())) / (1 + permutations)
     return shares / total, chance / total, p_value
+
+
+def copied_from_test(synthetic: Cohort, train: Cohort, test: Cohort) -> tuple[int, float]:
+    """Count synthetic rows that equal a test row and no training row; where columns are measured, chance makes none.
+
+    :func:`leak_check` asks for shares and cannot see a few copies where the test fold is the larger set; this can.
+
+    Parameters
+    ----------
+    synthetic, train, test : Cohort
+        S, the rows that the method was fitted on, and the outer test fold.
+
+    Returns
+    -------
+    copies : int
+    p_value : float
+        One-sided, in [0, 1]. Rows with three or more observed continuous values do not coincide by chance: 0 if there
+        are copies. In coarser tables binomial, with the rate at which test rows equal training rows.
+    """
+    measured = (train.schema.kinds == "continuous") & (np.ptp(np.nan_to_num(train.matrix), axis=0) > 0)
+    made, known, held = (_row_keys(part) for part in (synthetic, train, test))
+    fine = (~np.isnan(synthetic.matrix[:, measured])).sum(axis=1) >= MEASURED
+    stolen = np.array([key in held and key not in known for key in made], dtype=bool)
+    if fine.any():
+        copies = int((stolen & fine).sum())
+        return copies, 0.0 if copies else 1.0
+    rate = (1 + sum(key in known for key in held)) / (1 + len(held))
+    copies = int(stolen.sum())
+    return copies, float(binom.sf(copies - 1, len(made), rate))
+
+
+def _row_keys(cohort: Cohort) -> list[bytes]:
+    return [row.tobytes() for row in np.nan_to_num(cohort.matrix, nan=np.inf) + 0.0]
 
 
 def _given_to_test(touches: np.ndarray, unit_test: np.ndarray) -> np.ndarray:
