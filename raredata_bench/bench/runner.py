@@ -87,8 +87,8 @@ class Runner:
         seed = augment_seed(material, job, fold, track)
         test = fold.test if len(fold.test) else None
         key = digest(
-            ["augment", choice.key, choice.config, revision(choice.config), revision(STEPS), rows_key(fold.real), work.request, seed,
-             None if test is None else rows_key(test)], 40
+            ["augment", choice.key, choice.config, revision(choice.config), revision(STEPS), rows_key(fold.real),
+             work.request, seed, None if test is None else rows_key(test)], 40
         )  # fmt: skip
 
         def make() -> Done | Failed:
