@@ -53,10 +53,6 @@ class Planned:
         """Cells of all jobs."""
         return sum(job.n_cells for job in self.jobs.values())
 
-    def seconds(self, workers: int) -> float:
-        """Expected wall time on ``workers`` cores."""
-        return sum(job.seconds for job in self.jobs.values()) / max(1, workers)
-
 
 Block = Mapping[str, Sequence[Choice]]
 

@@ -200,12 +200,15 @@ class Runner:
             )
 
         answer = self.store.get_or_make(key, make, self._fresh)
-        if isinstance(answer, Failed):
-            return
-        references: dict[str, Reference] = answer.value
-        for name, found in references.items():
+        for name in job.scorers:
             score = work.scores[name]
-            work.scores[name] = ScoreValue(score.value, score.reason, found.mean, found.sd, found.bad, found.n_star)
+            found: Reference | str = (
+                f"{answer.status}: {answer.reason}" if isinstance(answer, Failed) else answer.value[name]
+            )
+            if isinstance(found, str):
+                work.scores[name] = replace(score, reason=score.reason or f"no reference ({found})")
+            else:
+                work.scores[name] = ScoreValue(score.value, score.reason, found.mean, found.sd, found.bad, found.n_star)
 
     # ------------------------------------------------------------------------------------------------- records
 

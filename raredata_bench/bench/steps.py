@@ -131,14 +131,16 @@ def score(keys: Sequence[str], subjects: Sequence[Any]) -> list[dict[str, ScoreV
 
 def reference(
     keys: Sequence[str], train: Cohort, holdout: Cohort, sizes: Mapping[str, int], seed: int
-) -> dict[str, panel.Reference]:
-    """Return, by scorer that has a reference, what real rows score against each other at these sizes."""
+) -> dict[str, panel.Reference | str]:
+    """Return, by scorer, what real rows score against each other at these sizes, or why there is no reference."""
     real = panel.real_pairs(train, holdout, Coder.fit(train), sizes, seed)
-    out = {}
+    out: dict[str, panel.Reference | str] = {}
     for key in keys:
         answer = attempt(panel.real_reference, real, *registry.scorer(key))
-        if isinstance(answer, Done) and isinstance(answer.value, panel.Reference):
-            out[key] = answer.value
+        if isinstance(answer, Failed):
+            out[key] = f"{answer.status}: {answer.reason}"
+        else:
+            out[key] = answer.value.reason if isinstance(answer.value, NotEstimable) else answer.value
     return out
 
 

@@ -30,7 +30,6 @@ os.environ["DO_NOT_TRACK"] = "true"
 # A server that is down is caught up with later; MLflow's own seven tries would hold the end of a sweep for minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
-import mlflow
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -165,11 +164,6 @@ def _statuses(record: JobRecord) -> dict[str, int]:
     for cell in record.cells:
         counts[cell.status] = counts.get(cell.status, 0) + 1
     return counts
-
-
-def version() -> str:
-    """Return MLflow's version."""
-    return str(mlflow.__version__)
 
 
 def store_of(uri: str | None, results: Path) -> tuple[str, Path | None]:
