@@ -18,9 +18,10 @@ import numpy as np
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import OPTIONAL_ROWS, Cohort
+from raredata_bench.data.features import FeatureRows
 from raredata_bench.data.target import count_strata
 from raredata_bench.errors import IncompatibleError, InfeasibleError
-from raredata_bench.facts import LearnerInfo, MethodInfo
+from raredata_bench.facts import LearnerInfo, MethodInfo, covers
 from raredata_bench.schema import LabelTarget, Schema, SurvivalTarget, TargetSpec
 from raredata_bench.seeding import rng_for
 
@@ -28,6 +29,7 @@ Decision = Literal["half", "inner"]
 # A column whose spread fell to this share of the real one came back constant; a defect where a sample of as many real
 # rows would agree by chance more rarely than CHANCE.
 COLLAPSE, CHANCE = 0.01, 0.001
+VIEWS = 64  # rows that a transform is handed at once
 
 
 # -------------------------------------------------------------------------------------------------- methods
@@ -74,6 +76,8 @@ class Augmented:
         What was changed to make the method run (``k_neighbors 5 -> 3``).
     n_parameters : int or None
         Fitted parameters.
+    online : Online or None
+        Of an online method: how a learner that trains by gradient draws fresh views in place of the rows made.
     seconds : mapping of str to float
         Wall time of ``fit`` and ``sample``.
     status, reason : str
@@ -88,6 +92,7 @@ class Augmented:
     removed: Mapping[str, int] = field(default_factory=dict)
     adapted: tuple[str, ...] = ()
     n_parameters: int | None = None
+    online: Online | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     status: str = "ok"
     reason: str = ""
@@ -102,7 +107,7 @@ class Augmented:
 
 @dataclass(kw_only=True, eq=False)
 class Augmenter(ABC):
-    """A method: one of :class:`Reweighter`, :class:`Resampler`, :class:`Synthesizer`.
+    """A method: one of :class:`Reweighter`, :class:`Resampler`, :class:`Synthesizer`, :class:`OnlineTransform`.
 
     An instance is fitted on one training fold and thrown away; ``augment`` may be called again and starts anew.
     """
@@ -216,6 +221,74 @@ class Sampled:
     parents: Sequence[Sequence[int]] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Online:
+    """What a learner needs to draw fresh views while it trains.
+
+    Parameters
+    ----------
+    transform : OnlineTransform
+        Fitted on the training fold.
+    parents : ndarray of int64, shape (m,)
+        For each row made, the position of the real row that it is a view of.
+    """
+
+    transform: OnlineTransform
+    parents: np.ndarray
+
+
+class OnlineTransform(Augmenter, ABC):
+    """A stochastic view of real rows. An author writes ``_transform``, and ``_fit`` where something is to be learnt.
+
+    It works in two ways at the same counts. *Offline*, the plan's rows are views made once, for learners that read
+    columns and for the scorer. *Online*, a learner that trains by gradient draws a fresh view of the same parent each
+    time that it meets one of these rows, so that the mixture of real rows and views is the plan's in both.
+    """
+
+    @final
+    def _augment(self, train: Cohort, request: Request, rng: np.random.Generator) -> Augmented:
+        started = time.perf_counter()
+        self._fit(train, rng)
+        fitted = time.perf_counter()
+        index = self._parents(train, request, rng)
+        if not len(index):
+            return Augmented(train, train.take(index))
+        X = self.views(train, index, rng)
+        synthetic = synthetic_cohort(train, X, train.y[index], self.info.key, index[:, None].tolist())
+        seconds = {"fit": fitted - started, "sample": time.perf_counter() - fitted}
+        online = None if request.replace else Online(self, index)
+        return Augmented(train, synthetic, online=online, seconds=seconds)
+
+    @final
+    def views(self, train: Cohort, index: np.ndarray, rng: np.random.Generator) -> Any:
+        """Return one fresh view of each of the rows ``index`` (m,) of ``train``, a payload, in batches of 64 rows."""
+        parts = [self._transform(train.take(index[at : at + VIEWS]), train, rng) for at in range(0, len(index), VIEWS)]
+        return payloads.stack(parts[0], parts[1:]) if len(parts) > 1 else parts[0]
+
+    def _parents(self, train: Cohort, request: Request, rng: np.random.Generator) -> np.ndarray:
+        """Return the rows that views are made of, by position: each of a stratum as often, give or take one."""
+        codes, chosen = train.strata, [np.empty(0, dtype=np.int64)]
+        for code, name in enumerate(train.schema.target.strata):
+            count, pool = request.add.get(name, 0), np.flatnonzero(codes == code)
+            if count > 0:
+                rounds, rest = divmod(count, len(pool))
+                once = np.concatenate([np.tile(pool, rounds), rng.choice(pool, rest, replace=False)])
+                chosen.append(rng.permutation(once))
+        return np.concatenate(chosen)
+
+    def _fit(self, train: Cohort, rng: np.random.Generator) -> None:
+        """Learn what the views depend on from the rows of ``train``; most transforms need nothing."""
+        return None
+
+    @abstractmethod
+    def _transform(self, rows: Cohort, train: Cohort, rng: np.random.Generator) -> Any:
+        """Return a payload with one view of each row of ``rows``, in order.
+
+        ``train`` are the real rows of the fold, from which a transform that mixes takes partners of the same stratum.
+        All randomness comes from ``rng``; libraries' global generators are left as they were.
+        """
+
+
 class Synthesizer(Augmenter, ABC):
     """A method that fits a model of the training fold and samples from it.
 
@@ -252,12 +325,15 @@ class Synthesizer(Augmenter, ABC):
 def check_applies(info: MethodInfo, schema: Schema, width: int) -> None:
     """Raise :class:`IncompatibleError` when a method does not apply to a modality, an outcome or a width."""
     outcome = outcome_kind(schema.target)
-    if schema.modality not in info.modalities:
+    if not covers(info.modalities, schema.modality):
         raise IncompatibleError(f"{info.key} works on {', '.join(info.modalities)}, not on {schema.modality}.")
     if outcome not in info.targets:
         raise IncompatibleError(f"{info.key} works on {', '.join(info.targets)} outcomes, not on {outcome}.")
     if info.p_max is not None and width > info.p_max:
         raise IncompatibleError(f"{info.key} takes at most {info.p_max} columns; the cohort has {width}.")
+    for alteration, reason in schema.forbids:
+        if alteration in info.alters:
+            raise IncompatibleError(f"{info.key} makes a {alteration}, which would break the label here: {reason}.")
 
 
 def outcome_kind(target: TargetSpec) -> str:
@@ -287,6 +363,7 @@ def synthetic_cohort(
         **optional,
         synthetic=np.ones(n, dtype=bool),
         parents=lineage,
+        latent=None,
     )
 
 
@@ -379,12 +456,42 @@ class TrainingSet:
     seed : int
         In [0, 2**63); does not depend on the method, so that initialisations are paired.
     weights : ndarray of float64, shape (n,), or None
+    online : Online or None
+        Of an online method: its rows are the last ``len(online.parents)`` of ``cohort``.
+    drawn : dict of str to int
+        Fresh views that :meth:`rows` has drawn so far, by stratum.
     """
 
     cohort: Cohort
     coder: Coder
     seed: int
     weights: np.ndarray | None = None
+    online: Online | None = None
+    drawn: dict[str, int] = field(default_factory=dict)
+
+    def rows(self, index: np.ndarray, rng: np.random.Generator) -> Any:
+        """Return the payload of a batch: rows ``index`` (b,), those that an online method made as fresh views."""
+        index = np.asarray(index)
+        if self.online is None:
+            return payloads.take(self.cohort.X, index)
+        first = len(self.cohort) - len(self.online.parents)
+        views = np.flatnonzero(index >= first)
+        if not len(views):
+            return payloads.take(self.cohort.X, index)
+        for name, count in self.cohort.take(index[views]).counts.items():
+            self.drawn[name] = self.drawn.get(name, 0) + count
+        fresh = self.online.transform.views(self.real, self.online.parents[index[views] - first], rng)
+        still = np.flatnonzero(index < first)
+        if not len(still):
+            return fresh
+        both = payloads.stack(payloads.take(self.cohort.X, index[still]), [fresh])
+        return payloads.take(both, np.argsort(np.concatenate([still, views])))
+
+    @cached_property
+    def real(self) -> Cohort:
+        """The rows that no method made."""
+        made = 0 if self.online is None else len(self.online.parents)
+        return self.cohort.take(np.arange(len(self.cohort) - made))
 
     @cached_property
     def matrix(self) -> np.ndarray:
@@ -470,8 +577,11 @@ def check_learnable(info: LearnerInfo, cohort: Cohort) -> None:
     kind = outcome_kind(cohort.schema.target)
     if kind not in info.targets:
         raise IncompatibleError(f"{info.key} learns {', '.join(info.targets)} outcomes, not {kind}.")
-    if cohort.schema.modality not in info.modalities:
+    if not covers(info.modalities, cohort.schema.modality):
         raise IncompatibleError(f"{info.key} learns from {', '.join(info.modalities)}, not {cohort.schema.modality}.")
+    if info.reads == "raw" and isinstance(cohort.X, FeatureRows):
+        modality = cohort.schema.modality
+        raise IncompatibleError(f"{info.key} reads {modality} rows; these are rows of their features only.")
     missing = [name for name, count in cohort.counts.items() if not count]
     if kind == "label" and missing:
         raise InfeasibleError(f"{info.key} needs a training row of every class; there is none of {missing}.")
@@ -496,7 +606,7 @@ class Outcome:
     Parameters
     ----------
     y : ndarray, shape (n,)
-        Outcome of the real, untouched test rows, in the dtype of ``target``.
+        Outcome of the real, untouched test subjects (or rows, where these are judged), in the dtype of ``target``.
     target : TargetSpec
     prediction : Prediction
     train_y : ndarray
@@ -510,6 +620,10 @@ class Outcome:
         Randomised arm, for treatment tasks.
     by_arm : tuple of Prediction or None
         Predictions with the arm column set to each arm in turn, for treatment tasks.
+    subject : ndarray of str, shape (n,), or None
+        The person of each of these n rows; where a person is judged by all rows together, there is one for each.
+    drawn : mapping of str to int
+        Fresh views that an online method gave the learner, by stratum.
     """
 
     y: np.ndarray
@@ -520,6 +634,8 @@ class Outcome:
     threshold: float = 0.5
     arm: np.ndarray | None = None
     by_arm: tuple[Prediction, ...] | None = None
+    subject: np.ndarray | None = None
+    drawn: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

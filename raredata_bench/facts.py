@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+# Among the modalities of a method or a learner: every one, also those that packages of others may add.
+ANY = "any"
+
+
+def covers(modalities: Sequence[str], modality: str) -> bool:
+    """Whether a component that declares ``modalities`` applies to one."""
+    return modality in modalities or ANY in modalities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +23,7 @@ class DatasetInfo:
     key, label, summary : str
         File name of its yaml, name in tables, one sentence.
     modality : str
-        ``table``, ``omics``; empty for ``user``, whose file decides.
+        One of ``raredata_bench.schema.MODALITIES``; empty for ``user``, whose file decides.
     tasks : tuple of str
         Tasks that are natural for it, the first being its default.
     disease, orpha : str
@@ -29,6 +38,9 @@ class DatasetInfo:
         Where a survival outcome is asked as a label, days.
     time_unit, time_source : str
         Unit of the times in the source, and what says so.
+    forbids : mapping of str to str
+        Alterations that would change the outcome of a row, with the reason; methods that make one are refused. Words:
+        rotation, flip, scaling, cropping, colour, intensity, blur, noise, mixing, pitch, tempo, shift, spectrum, time.
     requires : tuple of str
         Import names of optional packages.
     """
@@ -48,6 +60,7 @@ class DatasetInfo:
     horizon_days: float | None = None
     time_unit: str = ""
     time_source: str = ""
+    forbids: Mapping[str, str] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
 
 
@@ -66,7 +79,11 @@ class MethodInfo:
     kind : {"reweight", "offline", "online"}
         ``reweight`` methods add no rows: they run once, under the plan ``as_is``, as does ``none``.
     modalities, targets, plans : tuple of str
-        Where it applies: modalities of the schema; ``label``, ``survival``; plan keys.
+        Where it applies: modalities of the schema, or ``any``; ``label``, ``survival``; plan keys.
+    alters : tuple of str
+        What it may do to a row, in the words of ``DatasetInfo.forbids``.
+    makes : {"rows", "features"}
+        Whether it makes rows of the modality, or of an image, a volume, a sound or a history its features only.
     n_min, n_soft : int
         Rows per stratum that is to be filled, below which it refuses, or runs and is marked ``low_n``.
     p_max : int or None
@@ -96,6 +113,8 @@ class MethodInfo:
     n_soft: int = 1
     p_max: int | None = None
     needs_all_strata: bool = False
+    alters: tuple[str, ...] = ()
+    makes: str = "rows"
     sees: str = ""
     licence: str = "Apache-2.0"
     doi: str = ""
@@ -108,8 +127,9 @@ class MethodInfo:
 class LearnerInfo:
     """Facts of a learner.
 
-    ``targets`` are ``label`` and ``survival``; ``kind`` is sklearn, survival or lightning; ``seconds`` is what one fit
-    on about 100 rows and 20 columns takes on one core, for the forecast of a sweep.
+    ``targets`` are ``label`` and ``survival``; ``kind`` is sklearn, survival or lightning; ``reads`` is ``columns``
+    (of an image, a volume, a sound or a history its feature table) or ``raw`` (pixels, voxels, samples, visits);
+    ``seconds`` is what one fit on about 100 rows and 20 columns takes on one core, for the forecast of a sweep.
     """
 
     key: str
@@ -118,6 +138,7 @@ class LearnerInfo:
     summary: str = ""
     modalities: tuple[str, ...] = ("table", "omics")
     targets: tuple[str, ...] = ("label",)
+    reads: str = "columns"
     licence: str = "Apache-2.0"
     doi: str = ""
     seconds: float = 0.05

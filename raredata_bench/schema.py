@@ -9,12 +9,14 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from raredata_bench.errors import CohortError
+from raredata_bench.errors import CohortError, closest
 from raredata_bench.seeding import digest
 
 Kind = Literal["continuous", "count", "ordinal", "binary", "categorical"]
 KINDS: tuple[str, ...] = get_args(Kind)
 LEVELLED: frozenset[str] = frozenset({"ordinal", "binary", "categorical"})
+# What a row is. The columns of an image, a volume, a sound or a history are a table of features, for reading only.
+MODALITIES = ("table", "omics", "blocks", "phenotype", "image", "volume", "audio", "history")
 TIME_UNITS: Mapping[str, float] = {"days": 1.0, "weeks": 7.0, "months": 365.25 / 12, "years": 365.25}
 
 
@@ -109,13 +111,30 @@ TargetSpec = LabelTarget | SurvivalTarget | TrialTarget
 
 @dataclass(frozen=True)
 class Schema:
-    """Columns in their order, the outcome and the modality (``"table"``, ``"omics"``) of a cohort."""
+    """What a cohort is.
+
+    Parameters
+    ----------
+    modality : str
+        One of :data:`MODALITIES`.
+    columns : tuple of Column
+        In their order; of an image, volume, sound or history the columns of its feature table.
+    target : TargetSpec
+        The outcome.
+    forbids : tuple of (str, str)
+        Alterations that would change the outcome of a row, each with the reason: ``("rotation", "the heart is on the
+        left")``. A method that makes such an alteration is refused.
+    """
 
     modality: str
     columns: tuple[Column, ...]
     target: TargetSpec
+    forbids: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
+        if self.modality not in MODALITIES:
+            near = closest(self.modality, MODALITIES)
+            raise CohortError(f"There is no modality {self.modality!r}; there are {', '.join(MODALITIES)}.{near}")
         names = [column.name for column in self.columns]
         if len(set(names)) != len(names):
             twice = sorted({name for name in names if names.count(name) > 1})[:5]

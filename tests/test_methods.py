@@ -24,12 +24,19 @@ from raredata_bench.data.payloads import with_matrix
 from raredata_bench.data.table import conform
 from raredata_bench.data.target import survival_array
 from raredata_bench.errors import IncompatibleError, InfeasibleError
+from raredata_bench.facts import covers
 from raredata_bench.methods.statistical.copula import StratumModel, fit_stratum, shrinkage_of
 from raredata_bench.schema import Column, LabelTarget, Schema, SurvivalTarget
 from raredata_bench.seeding import rng_for, seed32
 from raredata_bench.testing import methods as checks
 
-KEYS = [key for key in registry.options("method") if "sdv" not in registry.info_of("method", key).requires]
+# The methods of tables and omics matrices; tests/test_modalities.py has the other modalities.
+KEYS = [
+    key
+    for key in registry.options("method")
+    if "sdv" not in registry.info_of("method", key).requires
+    and any(covers(registry.info_of("method", key).modalities, modality) for modality in ("table", "omics"))
+]
 COLUMNS = (
     Column("age", unit="years", low=0.0, high=110.0),
     Column("alt"),
@@ -275,9 +282,7 @@ def test_smote_lies_on_segments_and_k_is_adapted() -> None:
     assert made.status == "adapted" and made.reason == "k_neighbors 5 -> 3 for b"
     real = train.matrix[train.y == 1]
     for row in made.synthetic.matrix:
-        gaps = [
-            np.linalg.norm(row - a) + np.linalg.norm(row - b) - np.linalg.norm(a - b) for a in real for b in real
-        ]
+        gaps = [np.linalg.norm(row - a) + np.linalg.norm(row - b) - np.linalg.norm(a - b) for a in real for b in real]
         assert min(gaps) < 1e-9
 
 

@@ -28,11 +28,14 @@ class Choice:
         What tables call it: the key, with the parameters that were overridden.
     config : mapping
         The resolved configuration.
+    otherwise : tuple of Choice
+        Datasets of a study that stand in where the files of this one are not there.
     """
 
     key: str
     name: str
     config: Mapping[str, Any] = field(default_factory=dict)
+    otherwise: tuple[Choice, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -160,7 +160,7 @@ def blocks(study: Mapping[str, Any], words: Words) -> list[dict[str, list[Choice
             keys = words.axes.get(axis, raw.get(axis, ["auto"] if axis == "task" else []))
             if axis == "task" and "dataset" in words.axes and "task" not in words.axes:
                 keys = ["auto"]
-            block[axis] = [choice for key in keys for choice in _variants(axis, key, words, used)]
+            block[axis] = [choice for key in keys for choice in _alternatives(axis, key, words, used)]
         out.append(block)
     for axis, parameters in words.parameters.items():
         for name in parameters:
@@ -173,6 +173,16 @@ def blocks(study: Mapping[str, Any], words: Words) -> list[dict[str, list[Choice
                     f"{closest(name, allowed)}"
                 )
     return out
+
+
+def _alternatives(axis: str, key: Any, words: Words, used: set[tuple[str, str]]) -> Iterator[Choice]:
+    """Yield the choices of one entry; ``{first: [a, b]}`` of a study is ``b`` where the files of ``a`` are missing."""
+    if not isinstance(key, Mapping):
+        yield from _variants(axis, key, words, used)
+        return
+    first, *rest = (list(_variants(axis, one, words, used)) for one in key["first"])
+    for choice in first:
+        yield replace(choice, otherwise=tuple(one for other in rest for one in other))
 
 
 def _variants(axis: str, key: str, words: Words, used: set[tuple[str, str]]) -> Iterator[Choice]:

@@ -114,7 +114,9 @@ class Material:
     def _fidelity_folds(self, folds: list[FoldRows]) -> list[FoldRows]:
         truth = self.cohort.truth
         if truth is not None:
-            fresh = dict.fromkeys(self.cohort.schema.target.strata, FRESH_PER_STRATUM)
+            # A simulator whose rows are costly to draw says how many it gives.
+            each = int(getattr(truth, "fresh_per_stratum", FRESH_PER_STRATUM))
+            fresh = dict.fromkeys(self.cohort.schema.target.strata, each)
             return [
                 FoldRows(f.repeat, f.fold, f.real, truth.sample(fresh, self._rng("fresh", f)), f.test, f.outer_y)
                 for f in folds
@@ -165,7 +167,10 @@ def load_cohort(key: str, config: Mapping[str, Any]) -> Cohort:
     for other in caught:
         if other not in said:
             warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
-    return replace(cohort, notes=(*(str(warning.message) for warning in said), *cohort.notes))
+    notes = (*(str(warning.message) for warning in said), *cohort.notes)
+    declared = tuple(sorted(registry.info_of("dataset", key).forbids.items()))
+    schema = replace(cohort.schema, forbids=tuple(dict([*declared, *cohort.schema.forbids]).items()))
+    return replace(cohort, schema=schema, notes=notes)
 
 
 def augment_seed(material: Material, job: Job, fold: FoldRows, track: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from raredata_bench.bench.material import Material, load_cohort, request_of
 from raredata_bench.contracts import check_applies, outcome_kind
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import ConfigError, IncompatibleError, RareDataError
-from raredata_bench.facts import DatasetInfo
+from raredata_bench.facts import DatasetInfo, covers
 from raredata_bench.scoring import panel
 
 AUTO_TASKS = ("treatment", "diagnosis", "differential", "horizon", "survival")
@@ -83,6 +83,9 @@ class Planner:
     def _dataset(self, block: Block, choice: Choice) -> None:
         cohort = self._cohort(choice)
         if cohort is None:
+            # What is not there is in the coverage; the study names what stands in for it.
+            for other in choice.otherwise[:1]:
+                self._dataset(block, replace(other, otherwise=choice.otherwise[1:]))
             return
         dataset = Choice(choice.key, cohort.key, choice.config)
         tasks = self._tasks(block, dataset, cohort)
@@ -180,16 +183,19 @@ class Planner:
     def _learner(self, choices: Mapping[str, Choice], material: Material) -> None:
         learner = choices["learner"]
         info = registry.info_of("learner", learner.key)
+        method = registry.info_of("method", choices["method"].key)
         schema = material.cohort.schema
         kind = outcome_kind(schema.target)
         axes = {axis: choice.name for axis, choice in choices.items()}
         if kind not in info.targets:
             self._gap(axes, IncompatibleError(f"{learner.key} learns {', '.join(info.targets)} outcomes, not {kind}."))
-        elif schema.modality not in info.modalities:
+        elif info.reads == "raw" and method.makes == "features":
+            reason = f"{learner.key} reads {schema.modality} rows; {method.key} makes rows of their features only."
+            self._gap(axes, IncompatibleError(reason))
+        elif not covers(info.modalities, schema.modality):
             self._gap(axes, IncompatibleError(f"{learner.key} does not learn from {schema.modality}."))
         else:
-            method_seconds = registry.info_of("method", choices["method"].key).seconds
-            seconds = info.seconds + FOLD_SECONDS + method_seconds / 3
+            seconds = info.seconds + FOLD_SECONDS + method.seconds / 3
             self._add(choices, material, len(material.splits), seconds, _outcome_applies)
 
     def _add(
@@ -203,7 +209,7 @@ class Planner:
             "method_label": info.label, "n_folds": material.n_folds, "primary": material.task.primary,
             "exploratory": material.profile.exploratory, "simulated": data.simulated, "data": material.data,
             "n_subjects": len(set(material.cohort.subject.astype(str))),
-            "n_columns": len(material.cohort.schema.columns),
+            "n_rows": len(material.cohort), "n_columns": len(material.cohort.schema.columns),
         }  # fmt: skip
         scorers = tuple(key for key in self.scorers if applies(key, material))
         width = max(1.0, len(material.cohort.schema.columns) / WIDE)

@@ -26,8 +26,9 @@ def salt(folder: Path) -> str:
 
 
 def prediction_rows(cell: str, fold: FoldRows, outcome: Outcome, secret: str) -> pd.DataFrame:
-    """Return one row per test row: cell, salted hash of the subject, outcome, and what was predicted."""
-    hashed = [hashlib.sha256(f"{secret}{subject}".encode()).hexdigest()[:16] for subject in fold.test.subject]
+    """Return one row per subject judged (or row): cell, salted hash of the subject, outcome, and what was predicted."""
+    judged = fold.test.subject if outcome.subject is None else outcome.subject
+    hashed = [hashlib.sha256(f"{secret}{subject}".encode()).hexdigest()[:16] for subject in judged]
     columns: dict[str, object] = {"cell": cell, "subject": hashed}
     if outcome.y.dtype.names:
         columns |= {name: outcome.y[name] for name in outcome.y.dtype.names}

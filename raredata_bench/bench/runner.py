@@ -230,7 +230,7 @@ class Runner:
 
 def _rows(real: Cohort, kept: np.ndarray | None) -> Cohort:
     """Return the rows at positions ``kept`` (all for None), without a simulator's truth."""
-    plain = replace(real, truth=None)
+    plain = real.blinded()
     return plain if kept is None else plain.take(kept)
 
 
@@ -270,7 +270,10 @@ def _counts(work: Work) -> dict[str, Any]:
         "real": count_strata(fold.real.y, target),
         "test": count_strata(fold.test.y, target),
         "holdout": count_strata(fold.holdout.y, target),
-        "subjects": {name: _subjects(part) for name, part in (("real", fold.real), ("test", fold.test))},
+        "subjects": {
+            name: part.subject_counts
+            for name, part in (("real", fold.real), ("test", fold.test), ("holdout", fold.holdout))
+        },
     }
     if made is not None:
         used = count_strata(made.real.y, target)
@@ -279,9 +282,11 @@ def _counts(work: Work) -> dict[str, Any]:
         counts["expansion"] = {
             name: round((used[name] + added[name]) / real, 4) if real else None for name, real in counts["real"].items()
         }
+        if made.online is not None and work.outcome is not None and work.outcome.drawn:
+            # Rows that the learner met: the real ones, and every fresh view of them.
+            drawn = work.outcome.drawn
+            counts["expansion_online"] = {
+                name: round((used[name] + drawn.get(name, 0)) / real, 4) if real else None
+                for name, real in counts["real"].items()
+            }
     return counts
-
-
-def _subjects(cohort: Cohort) -> dict[str, int]:
-    strata = cohort.schema.target.strata
-    return {name: len(np.unique(cohort.subject[cohort.strata == i].astype(str))) for i, name in enumerate(strata)}

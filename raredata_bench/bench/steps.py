@@ -23,6 +23,8 @@ from raredata_bench.seeding import rng_for, seed_for
 from raredata_bench.tasks.splitters import Units
 
 LEAK_P = 0.001
+# The least probability that a learner's word on one row counts with in the mean over the rows of its subject.
+TINY = 1e-6
 INNER_FOLDS = 3
 
 
@@ -36,9 +38,13 @@ class Leaked:
         """Refuse: there is no model to draw from."""
         raise IncompatibleError("The test fold is no model to draw from; only simulators have one.")
 
-    def log_odds(self, X: Any) -> np.ndarray:
-        """Refuse: the true log-odds are not known."""
-        raise IncompatibleError("The true log-odds are known on simulators only.")
+    def draw(self, n: int, rng: np.random.Generator) -> Cohort:
+        """Refuse: there is no population either."""
+        raise IncompatibleError("The test fold is no model to draw from; only simulators have one.")
+
+    def log_posterior(self, cohort: Cohort) -> np.ndarray:
+        """Refuse: the true probabilities are not known."""
+        raise IncompatibleError("The true probabilities are known on simulators only.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +73,12 @@ def augment(
     """
     method = registry.build("method", key, config)
     if method.info.sees == "test" and test is not None:
-        made = method.augment(replace(train, truth=Leaked(test)), request, seed)
-        made = replace(made, real=replace(made.real, truth=None), synthetic=replace(made.synthetic, truth=None))
+        made = method.augment(replace(train.blinded(), truth=Leaked(test)), request, seed)
+        made = replace(made, real=made.real.blinded(), synthetic=made.synthetic.blinded())
     elif method.info.sees == "truth":
         made = method.augment(train, request, seed)
     else:
-        made = method.augment(replace(train, truth=None), request, seed)
+        made = method.augment(train.blinded(), request, seed)
     return made if test is None else suspect(made, train, test, seed)
 
 
@@ -97,7 +103,8 @@ def learn(key: str, config: Mapping[str, Any], folds: Sequence[Fold]) -> list[Ou
     learner = registry.build("learner", key, config)
     sets, inner = [], []
     for fold in folds:
-        sets.append(TrainingSet(fold.augmented.training, Coder.fit(fold.real), fold.seed, fold.augmented.weights))
+        made = fold.augmented
+        sets.append(TrainingSet(made.training, Coder.fit(fold.real), fold.seed, made.weights, made.online))
         inner.append(_inner_sets(fold) if fold.augmented.decision == "inner" else [])
     fitted = learner.fit_many([*sets, *(one for pairs in inner for one, _ in pairs)])
     rest = iter(fitted[len(sets) :])
@@ -108,19 +115,54 @@ def learn(key: str, config: Mapping[str, Any], folds: Sequence[Fold]) -> list[Ou
         if fold.arm is not None:
             arm, arms = _arms(fold.test, fold.arm)
             by_arm = tuple(model.predict(other) for other in arms)
-        outcomes.append(
-            Outcome(
-                y=fold.test.y,
-                target=fold.test.schema.target,
-                prediction=model.predict(fold.test),
-                train_y=fold.outer_y,
-                prior=_prior(training),
-                threshold=_threshold(held) if held else 0.5,
-                arm=arm,
-                by_arm=by_arm,
-            )
+        said = Outcome(
+            y=fold.test.y,
+            target=fold.test.schema.target,
+            prediction=model.predict(fold.test),
+            train_y=fold.outer_y,
+            prior=_prior(training),
+            threshold=_threshold(held) if held else 0.5,
+            arm=arm,
+            by_arm=by_arm,
+            subject=fold.test.subject,
+            drawn=training.drawn,
         )
+        outcomes.append(by_subject(said, fold.test))
     return outcomes
+
+
+def by_subject(said: Outcome, test: Cohort) -> Outcome:
+    """Return what was said of rows as what is said of their subjects, where subjects are judged and several rows each.
+
+    Probabilities are averaged on the log scale (the mean logit, for two classes) and normalised, risks and survival
+    curves as they are. Rows of one subject with different outcomes or arms stay rows.
+    """
+    names, first, of_row = np.unique(test.subject.astype(str), return_index=True, return_inverse=True)
+    if test.unit == "row" or len(names) == len(test) or not (said.y == said.y[first][of_row]).all():
+        return said
+    if said.arm is not None and not (said.arm == said.arm[first][of_row]).all():
+        return said
+    return replace(
+        said,
+        y=said.y[first],
+        prediction=_averaged(said.prediction, of_row),
+        arm=None if said.arm is None else said.arm[first],
+        by_arm=None if said.by_arm is None else tuple(_averaged(one, of_row) for one in said.by_arm),
+        subject=test.subject[first],
+    )
+
+
+def _averaged(said: Prediction, of_row: np.ndarray) -> Prediction:
+    """Return a prediction of rows as one of the units that they belong to, int64 (n,)."""
+    share = np.eye(int(of_row.max()) + 1)[of_row]
+    share = (share / share.sum(axis=0)).T
+    proba = None
+    if said.proba is not None:
+        mean = share @ np.log(np.clip(said.proba, TINY, None))
+        proba = np.exp(mean - mean.max(axis=1, keepdims=True))
+        proba = proba / proba.sum(axis=1, keepdims=True)
+    risk = None if said.risk is None else share @ said.risk
+    return replace(said, proba=proba, risk=risk, survival=None if said.survival is None else share @ said.survival)
 
 
 def score(keys: Sequence[str], subjects: Sequence[Any]) -> list[dict[str, ScoreValue]]:

@@ -11,12 +11,14 @@ from typing import Any, Protocol
 import numpy as np
 
 # The registrations of the payloads that every cohort may hold.
-from raredata_bench.data import omics, payloads, table  # noqa: F401
+from raredata_bench.data import blocks, features, omics, payloads, phenotypes, table  # noqa: F401
 from raredata_bench.data.target import count_strata, dtype_for, stratum_codes
 from raredata_bench.errors import CohortError
 from raredata_bench.schema import Schema
 
+# Fields by row that a cohort may lack: names, and what a simulator drew behind each row.
 OPTIONAL_ROWS = ("site", "group", "split")
+UNITS = ("subject", "row")
 
 
 class Truth(Protocol):
@@ -26,8 +28,12 @@ class Truth(Protocol):
         """Draw ``counts[class]`` fresh rows of each class from the true model."""
         ...
 
-    def log_odds(self, X: Any) -> np.ndarray:
-        """Return the true log-odds of the positive class, float64 (n,)."""
+    def draw(self, n: int, rng: np.random.Generator) -> Cohort:
+        """Draw ``n`` fresh subjects of the whole population, outcomes as they fall."""
+        ...
+
+    def log_posterior(self, cohort: Cohort) -> np.ndarray:
+        """Return the true log-probabilities of the classes of each row, float64 (n, K), up to a constant per row."""
         ...
 
 
@@ -40,7 +46,7 @@ class Cohort:
     key : str
         Name of the dataset that it came from.
     X : payload
-        A table, an omics matrix, or any type registered in :mod:`raredata_bench.data.payloads`.
+        A table, an omics matrix, images, or any type registered in :mod:`raredata_bench.data.payloads`.
     y : ndarray, shape (n,)
         See :mod:`raredata_bench.data.target`.
     subject : ndarray of str, shape (n,)
@@ -59,8 +65,13 @@ class Cohort:
         For generated rows a tuple of the subjects they were made from, where the method knows; else ``()``.
     horizon_days : float or None
         The time at which a survival outcome is also asked as a label.
+    unit : {"subject", "row"}
+        What is judged: a subject, by the mean of what is said of its rows, or every row (cells with labels of their
+        own). Where the rows of a subject differ in their outcome, rows are judged in any case.
     truth : Truth or None
         On simulators only.
+    latent : ndarray of float64, shape (n, k), or None
+        On simulators only: what was drawn behind each row. No method and no learner is handed it.
     notes : tuple of str
         What the loader did to the data and the reader of a card should know.
 
@@ -82,14 +93,18 @@ class Cohort:
     synthetic: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
     parents: np.ndarray | None = None
     horizon_days: float | None = None
+    unit: str = "subject"
     truth: Truth | None = None
+    latent: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = payloads.n_rows(self.X)
         if self.synthetic.size == 0 and n:
             object.__setattr__(self, "synthetic", np.zeros(n, dtype=bool))
-        for name in ("y", "subject", *OPTIONAL_ROWS, "synthetic", "parents"):
+        if self.unit not in UNITS:
+            raise CohortError(f"Cohort {self.key!r} is judged by {self.unit!r}; allowed are {', '.join(UNITS)}.")
+        for name in ("y", "subject", *OPTIONAL_ROWS, "synthetic", "parents", "latent"):
             values = getattr(self, name)
             if values is not None and len(values) != n:
                 raise CohortError(f"Cohort {self.key!r} has {n} rows in X but {len(values)} in {name}.")
@@ -149,8 +164,19 @@ class Cohort:
             subject=self.subject[index],
             synthetic=self.synthetic[index],
             parents=None if self.parents is None else self.parents[index],
+            latent=None if self.latent is None else self.latent[index],
             **optional,
         )
+
+    def blinded(self) -> Cohort:
+        """Return the cohort without what only its simulator knows."""
+        return replace(self, truth=None, latent=None)
+
+    @property
+    def subject_counts(self) -> dict[str, int]:
+        """Subjects per stratum, by name; one with rows of two strata counts in both."""
+        codes, names = self.strata, self.subject.astype(str)
+        return {name: len(np.unique(names[codes == code])) for code, name in enumerate(self.schema.target.strata)}
 
     @staticmethod
     def concat(cohorts: Sequence[Cohort]) -> Cohort:
@@ -167,6 +193,7 @@ class Cohort:
             subject=np.concatenate([part.subject for part in parts]),
             synthetic=np.concatenate([part.synthetic for part in parts]),
             parents=np.concatenate([_parents(part) for part in parts]),
+            latent=_latent(parts),
             **optional,
         )
 
@@ -189,3 +216,8 @@ def _parents(cohort: Cohort) -> np.ndarray:
     out = np.empty(len(cohort), dtype=object)
     out[:] = [()] * len(cohort)
     return out
+
+
+def _latent(parts: Sequence[Cohort]) -> np.ndarray | None:
+    known = [part.latent for part in parts if part.latent is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None

@@ -76,6 +76,15 @@ def settle(matrix: np.ndarray, schema: Schema) -> np.ndarray:
 
 
 @singledispatch
+def from_features(payload: Any, matrix: np.ndarray, schema: Schema) -> Any:
+    """Return rows whose ``as_matrix`` is ``matrix`` (m, p), settled: of the type of ``payload`` where it has columns.
+
+    Images, volumes, sounds and histories register rows of their feature table, which have no pixels, samples or visits.
+    """
+    return with_matrix(payload, matrix, schema)
+
+
+@singledispatch
 def with_column(payload: Any, column: Column, codes: np.ndarray) -> Any:
     """Return the payload with one levelled column more, at the end, from level codes (n,)."""
     raise IncompatibleError(f"{type(payload).__name__} has no columns, so {column.name!r} cannot be added to it.")

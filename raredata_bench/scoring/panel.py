@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -295,7 +295,7 @@ def _box(train: Cohort, counts: Mapping[str, int], rng: np.random.Generator) -> 
             y["time_days"] = np.exp(rng.uniform(known.min(), known.max(), n))
         if "arm" in fields:
             y["arm"] = rng.choice(np.unique(train.y["arm"]), n)
-    return synthetic_cohort(replace(train, truth=None), payloads.with_matrix(train.X, matrix, train.schema), y, "box")
+    return synthetic_cohort(train.blinded(), payloads.from_features(train.X, matrix, train.schema), y, "box")
 
 
 # --------------------------------------------------------------------------------------------------------------- leaks

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 
 from raredata_bench.data import payloads
-from raredata_bench.data.cohort import Cohort
+from raredata_bench.data.cohort import Cohort, Truth
 from raredata_bench.data.target import survival_array
-from raredata_bench.errors import IncompatibleError
+from raredata_bench.errors import IncompatibleError, InfeasibleError
 from raredata_bench.schema import Column, LabelTarget, SurvivalTarget, TrialTarget
+
+# Rows of each stratum drawn afresh where a simulator does not say; subjects tried for each row of a rare stratum.
+FRESH, THOUSAND = 1000, 1000
 
 
 @dataclass(kw_only=True, eq=False)
@@ -40,7 +44,10 @@ class Task(ABC):
             The cohort does not hold such an outcome, with the reason.
         """
         self.admits(cohort)
-        return self._prepare(cohort)
+        made = self._prepare(cohort)
+        if cohort.truth is None or made.schema == cohort.schema:
+            return made
+        return replace(made, truth=AskedTruth(cohort.truth, self))
 
     @abstractmethod
     def admits(self, cohort: Cohort) -> None:
@@ -52,6 +59,55 @@ class Task(ABC):
     def arm(self, cohort: Cohort) -> str | None:
         """Return the name of the column of ``prepare``'s cohort that holds the randomised arm, if the task has one."""
         return None
+
+
+@dataclass(frozen=True, eq=False)
+class AskedTruth:
+    """The true model of a simulator behind a task that changes the outcome: whole subjects are drawn, then asked.
+
+    Rows of a stratum are those that come out of the whole population, so their distribution is the true one.
+    """
+
+    source: Truth
+    task: Task
+
+    @property
+    def fresh_per_stratum(self) -> int:
+        """Rows of each stratum that are cheap enough to draw afresh."""
+        return int(getattr(self.source, "fresh_per_stratum", FRESH))
+
+    def draw(self, n: int, rng: np.random.Generator) -> Cohort:
+        """Draw about ``n`` fresh subjects, those left out whose outcome the task does not know."""
+        return self.task.prepare(self.source.draw(n, rng)).blinded()
+
+    def sample(self, counts: Mapping[str, int], rng: np.random.Generator) -> Cohort:
+        """Draw ``counts[stratum]`` fresh rows of each stratum.
+
+        Raises
+        ------
+        InfeasibleError
+            A stratum is too rare to be filled by a thousand times as many subjects.
+        """
+        parts: list[Cohort] = []
+        left = {name: int(n) for name, n in counts.items() if n > 0}
+        drawn, most = 0, THOUSAND * max(1, sum(left.values()))
+        while left and drawn < most:
+            size = max(64, 2 * sum(left.values()))
+            made, drawn = self.draw(size, rng), drawn + size
+            for name in list(left):
+                index = np.flatnonzero(made.strata == made.schema.target.strata.index(name))[: left[name]]
+                parts.append(made.take(index))
+                left[name] -= len(index)
+                if not left[name]:
+                    del left[name]
+        if left:
+            raise InfeasibleError(f"The simulator gave too few rows of {sorted(left)} among {drawn} subjects.")
+        made = Cohort.concat(parts) if parts else self.draw(1, rng).take(np.empty(0, np.int64))
+        return replace(made, subject=np.array([f"sim:{i}" for i in range(len(made))], dtype=object))
+
+    def log_posterior(self, cohort: Cohort) -> np.ndarray:
+        """Return the source's own answer, which must know the task's outcome."""
+        return self.source.log_posterior(cohort)
 
 
 class Diagnosis(Task):

@@ -15,6 +15,7 @@ import numpy as np
 from raredata_bench.contracts import Augmented, Augmenter
 from raredata_bench.data import payloads
 from raredata_bench.data.cohort import Cohort
+from raredata_bench.data.features import FeatureRows
 from raredata_bench.errors import IncompatibleError, InfeasibleError
 from raredata_bench.tasks.plans import AsIs, Balance, Expand, Plan, Replace
 
@@ -54,7 +55,7 @@ def check_result(make: Make, cohort: Cohort, plan: str) -> None:
     if made is not None:
         assert_answer(made)
         assert_counts(made, cohort, plan)
-        assert_rows(made, cohort, plan)
+        assert_rows(made, cohort, plan, make().info.makes)
         assert_origin(made, cohort, plan, make().info.sees)
 
 
@@ -76,11 +77,12 @@ def assert_counts(made: Augmented, cohort: Cohort, plan: str) -> None:
     assert got == asked, f"Asked for {asked}, got {got} with the status {made.status!r}."
 
 
-def assert_rows(made: Augmented, cohort: Cohort, plan: str) -> None:
+def assert_rows(made: Augmented, cohort: Cohort, plan: str, makes: str = "rows") -> None:
     """Rows made keep schema, dtypes, levels and ranges, are flagged and have names of their own."""
     rows = made.synthetic
     assert rows.schema == cohort.schema and rows.y.dtype == cohort.y.dtype, "Schema and outcome stay what they were."
-    assert type(rows.X) is type(cohort.X), f"Rows come as {type(cohort.X).__name__}; got {type(rows.X).__name__}."
+    kinds = (type(cohort.X), FeatureRows) if makes == "features" else (type(cohort.X),)
+    assert isinstance(rows.X, kinds), f"Rows come as {type(cohort.X).__name__}; got {type(rows.X).__name__}."
     if not len(rows):
         return
     matrix = rows.matrix

@@ -149,7 +149,7 @@ def train(starts: Sequence[Layers], objective: Objective, rows: np.ndarray, budg
     if objective.shift_free:
         list(net.parameters())[-1].requires_grad_(False)
     module = StackedModule(net, objective, budget)
-    with _one_thread(), _quiet():
+    with one_thread(), quiet():
         trainer = Trainer(accelerator=budget.accelerator, devices=1, max_epochs=1, barebones=True)
         trainer.fit(module, train_dataloaders=_Blocks(rows))
     return net.members()
@@ -164,7 +164,7 @@ def warm_up() -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Use one thread: at these sizes a second one costs more than it does, and sums keep their order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -175,7 +175,7 @@ def _one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Lightning's announcements off the terminal, and nothing else."""
     loggers = [logging.getLogger(name) for name in CHATTER]
     levels = [logger.level for logger in loggers]

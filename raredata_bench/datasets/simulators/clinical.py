@@ -140,6 +140,16 @@ class ClinicalTruth:
         note = "Simulated: no patient stands behind a row."
         return Cohort(self.key, _payload(matrix), y, subject, SCHEMA, truth=self, notes=(note,))
 
+    def draw(self, n: int, rng: np.random.Generator) -> Cohort:
+        """Draw ``n`` fresh rows, classes as they fall at ``prevalence``."""
+        cases = int(rng.binomial(n, self.prevalence))
+        return self.sample({"control": n - cases, "case": cases}, rng)
+
+    def log_posterior(self, cohort: Cohort) -> np.ndarray:
+        """Return the true log-probabilities of the classes, float64 (n, 2)."""
+        odds = self.log_odds(cohort.X)
+        return np.stack([-np.logaddexp(0, odds), -np.logaddexp(0, -odds)], axis=1)
+
     def log_odds(self, X: Any) -> np.ndarray:
         """Return the true log-odds of ``case`` given the observed cells, float64 (n,), at ``prevalence``."""
         matrix = payloads.as_matrix(X, SCHEMA)

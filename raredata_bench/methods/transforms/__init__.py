@@ -1,0 +1,1 @@
+"""Stochastic views of real rows."""
