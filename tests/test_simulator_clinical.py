@@ -38,7 +38,7 @@ def test_latent_bayes_values():
     assert distance == pytest.approx(1.8138, abs=1e-4)
     assert stats.norm.cdf(distance / np.sqrt(2)) == pytest.approx(0.9002, abs=1e-4)
     y = np.repeat([0, 1], 60_000)
-    z = clinical.latent(y, np.random.default_rng(3))
+    z = clinical.latent(y[:, None] * clinical.SHIFT, np.random.default_rng(3))
     linear = z @ np.linalg.solve(SIGMA, clinical.SHIFT)
     assert auc(linear, y) == pytest.approx(0.9002, abs=0.003)
     assert np.corrcoef(z[y == 0].T) == pytest.approx(SIGMA, abs=0.02)
@@ -65,7 +65,7 @@ def rectangle(low: np.ndarray, high: np.ndarray, mean: np.ndarray, cov: np.ndarr
 def by_conditioning(row: np.ndarray, y: int) -> float:
     """Log density of one row by the formulas of the conditional normal, with no use of the chain."""
     mean = y * clinical.SHIFT
-    z = clinical._points(row[None, :])[0]
+    z = clinical.latent_points(row[None, :])[0]
     seen = np.flatnonzero(~np.isnan(z))
     cut = np.array([j for j in clinical.CUTS if not np.isnan(row[j])], dtype=int)
     out = stats.multivariate_normal.logpdf(z[seen], mean[seen], SIGMA[np.ix_(seen, seen)]) if len(seen) else 0.0

@@ -134,11 +134,11 @@ class ClinicalTruth:
     def sample(self, counts: Mapping[str, int], rng: np.random.Generator) -> Cohort:
         """Draw ``counts[class]`` fresh rows of each class, classes in order."""
         y = np.repeat(np.arange(2), [int(counts.get(name, 0)) for name in CLASSES]).astype(np.int64)
-        matrix = observe(latent(y, rng))
-        self._remove(matrix, rng)
+        matrix = observe(latent(y[:, None] * SHIFT, rng))
+        remove(matrix, self.missing, rng)
         subject = np.array([f"sim:{i}" for i in range(len(y))], dtype=object)
         note = "Simulated: no patient stands behind a row."
-        return Cohort(self.key, _payload(matrix), y, subject, SCHEMA, truth=self, notes=(note,))
+        return Cohort(self.key, clinical_payload(matrix), y, subject, SCHEMA, truth=self, notes=(note,))
 
     def draw(self, n: int, rng: np.random.Generator) -> Cohort:
         """Draw ``n`` fresh rows, classes as they fall at ``prevalence``."""
@@ -154,25 +154,47 @@ class ClinicalTruth:
         """Return the true log-odds of ``case`` given the observed cells, float64 (n,), at ``prevalence``."""
         matrix = payloads.as_matrix(X, SCHEMA)
         prior = np.log(self.prevalence) - np.log1p(-self.prevalence)
-        return log_density(matrix, 1) - log_density(matrix, 0) + prior
+        return log_density(matrix, SHIFT) - log_density(matrix, np.zeros_like(SHIFT)) + prior
 
-    def _remove(self, matrix: np.ndarray, rng: np.random.Generator) -> None:
-        if self.missing == "mcar":
-            matrix[rng.random(matrix.shape) < MCAR_SHARE] = np.nan
-        elif self.missing == "mar":
-            age = (matrix[:, 3] - AFFINE[3][0]) / AFFINE[3][1]
-            gone = rng.random((len(matrix), 2)) < special.expit(-1.7 + 0.8 * age)[:, None]
-            for j, column in enumerate((1, 6)):
-                matrix[gone[:, j], column] = np.nan
+    def rules(self, cohort: Cohort) -> dict[str, np.ndarray]:
+        """Return by rule which rows keep it, bool (n,)."""
+        return clinical_rules(cohort.matrix)
 
 
-def latent(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return latent normal rows given classes, float64 (n, 12): a stationary chain of correlation ``RHO``, shifted."""
-    noise = rng.standard_normal((len(y), len(SHIFT)))
+def remove(matrix: np.ndarray, missing: str, rng: np.random.Generator) -> None:
+    """Blank cells in place: ``mcar`` any, ``mar`` two columns, the more the older the subject."""
+    if missing == "mcar":
+        matrix[rng.random(matrix.shape) < MCAR_SHARE] = np.nan
+    elif missing == "mar":
+        age = (matrix[:, 3] - AFFINE[3][0]) / AFFINE[3][1]
+        gone = rng.random((len(matrix), 2)) < special.expit(-1.7 + 0.8 * age)[:, None]
+        for j, column in enumerate((1, 6)):
+            matrix[gone[:, j], column] = np.nan
+
+
+def clinical_rules(matrix: np.ndarray) -> dict[str, np.ndarray]:
+    """Return by rule which rows keep it, bool (n,); a missing cell breaks no rule.
+
+    The ranges hold for all but about one row in 10,000 of either class (five standard deviations of the latent value).
+    """
+    empty = np.isnan(matrix)
+    positive = empty[:, [0, 1]] | (matrix[:, [0, 1]] > 0)
+    out = {"bilirubin and gamma marker are positive": positive.all(axis=1)}
+    for j, (offset, slope) in AFFINE.items():
+        column = SCHEMA.columns[j]
+        low, high = offset - 5 * slope, offset + 5 * slope
+        inside = empty[:, j] | ((matrix[:, j] >= low) & (matrix[:, j] <= high))
+        out[f"{column.name} within {low:g} to {high:g} {column.unit}"] = inside
+    return out
+
+
+def latent(mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return latent normal rows around ``mean`` (n, 12), float64: a stationary chain of correlation ``RHO``."""
+    noise = rng.standard_normal(mean.shape)
     z = noise.copy()
     for j in range(1, len(SHIFT)):
         z[:, j] = RHO * z[:, j - 1] + np.sqrt(1 - RHO**2) * noise[:, j]
-    return z + y[:, None] * SHIFT
+    return z + mean
 
 
 def observe(z: np.ndarray) -> np.ndarray:
@@ -187,14 +209,13 @@ def observe(z: np.ndarray) -> np.ndarray:
     return out
 
 
-def log_density(matrix: np.ndarray, y: int) -> np.ndarray:
-    """Return the log density of the observed cells of each row in class ``y``, up to a term common to both classes.
+def log_density(matrix: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Return the log density of the observed cells of each row around ``mean`` (12,), up to a term common to all means.
 
     The latent chain is Markov. A continuous cell is a point on it, a missing one is skipped; the three cut columns are
     integrated over their cells by Gauss-Legendre nodes, with the transition between cells as a matrix.
     """
-    mean = y * SHIFT
-    points = _points(matrix)
+    points = latent_points(matrix)
     total, last, gap = np.zeros(len(matrix)), np.zeros(len(matrix)), np.full(len(matrix), np.inf)
     for j in range(8):
         seen = ~np.isnan(points[:, j])
@@ -245,7 +266,7 @@ def _log_normal(x: np.ndarray, mean: Any, variance: Any) -> np.ndarray:
     return -0.5 * ((x - mean) ** 2 / variance + np.log(2 * np.pi * variance))
 
 
-def _points(matrix: np.ndarray) -> np.ndarray:
+def latent_points(matrix: np.ndarray) -> np.ndarray:
     """Return the latent value of each continuous cell, NaN elsewhere, float64 (n, 12)."""
     z = np.full(matrix.shape, np.nan)
     z[:, 0] = (np.log(np.maximum(matrix[:, 0], 1e-12)) - 0.3) / 0.6
@@ -256,7 +277,8 @@ def _points(matrix: np.ndarray) -> np.ndarray:
     return z
 
 
-def _payload(matrix: np.ndarray) -> pd.DataFrame:
+def clinical_payload(matrix: np.ndarray) -> pd.DataFrame:
+    """Return values and level codes (n, 12) as a table."""
     values: dict[str, Any] = {}
     for j, column in enumerate(SCHEMA.columns):
         cells = matrix[:, j]
