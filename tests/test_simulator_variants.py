@@ -13,7 +13,7 @@ from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 from raredata_bench.bench import registry
 from raredata_bench.contracts import Augmented
 from raredata_bench.data.cohort import Cohort
-from raredata_bench.datasets.simulators import clinical, clinical_treatment, laboratory
+from raredata_bench.datasets.simulators import clinical, clinical_treatment, laboratory, phenotype
 from raredata_bench.datasets.simulators import clinical_differential as differential
 from raredata_bench.errors import ConfigError
 from raredata_bench.tasks.questions import AskedTruth, Task
@@ -165,13 +165,38 @@ def test_repeats_share_a_person() -> None:
     np.testing.assert_allclose(icc, laboratory.BETWEEN**2 / total, atol=0.02)
 
 
-@pytest.mark.parametrize("key", ["sim_clinical", "sim_differential", "sim_trial", "sim_laboratory"])
+# --------------------------------------------------------------------------------------------------------- S7
+
+
+def test_bayes_values_of_phenotypes() -> None:
+    truth = phenotype.PhenotypeTruth()
+    cohort = truth.sample(dict.fromkeys(phenotype.CLASSES, 8000), np.random.default_rng(9))
+    p = np.exp(truth.log_posterior(cohort))
+    assert balanced_accuracy_score(cohort.y, p.argmax(axis=1)) == pytest.approx(0.961, abs=0.005)
+    assert roc_auc_score(cohort.y, p, multi_class="ovr") == pytest.approx(0.997, abs=0.001)
+    # Probabilities that are right are calibrated: among cases called with .8 to .9, as many are right.
+    top, right = p.max(axis=1), p.argmax(axis=1) == cohort.y
+    some = (top > 0.8) & (top < 0.9)
+    assert right[some].mean() == pytest.approx(top[some].mean(), abs=0.04)
+
+
+def test_publications_have_habits() -> None:
+    cohort = registry.build("dataset", "sim_phenotypes")
+    assert cohort.group is not None and len(set(cohort.group)) == 21
+    mentioned = (cohort.matrix != 1).sum(axis=1)
+    by_paper = [mentioned[cohort.group == name].mean() for name in sorted(set(cohort.group))]
+    assert np.std(by_paper) > 2 * np.std(mentioned) / np.sqrt(6)
+
+
+@pytest.mark.parametrize("key", ["sim_clinical", "sim_differential", "sim_trial", "sim_laboratory", "sim_phenotypes"])
 def test_rules_hold_for_what_the_simulator_draws(key: str) -> None:
     cohort = registry.build("dataset", key)
     big = cohort.truth.draw(4000, np.random.default_rng(8))
     for name, kept in big.truth.rules(big).items():
         assert kept.shape == (len(big),) and kept.mean() > 0.998, name
     assert any("Simulated" in note for note in cohort.notes) and registry.info_of("dataset", key).simulated
+    if cohort.schema.modality != "table":
+        return
     broken = big.take(np.arange(5))
     spoilt = type(broken)(broken.key, broken.X.assign(albumin=900.0), broken.y, broken.subject, broken.schema)
     assert any(not kept.any() for kept in big.truth.rules(spoilt).values())

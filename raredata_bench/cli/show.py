@@ -108,14 +108,21 @@ def _cell(screen: Console, study: str, record: JobRecord, cell: CellRecord) -> N
 
 
 def _counts(screen: Console, counts: Mapping[str, Any]) -> None:
-    """Print counts by stratum, one line a stratum."""
-    plain = {name: value for name, value in counts.items() if isinstance(value, Mapping) and name != "subjects"}
-    plain |= {f"{name} subjects": value for name, value in dict(counts.get("subjects") or {}).items()}
+    """Print counts by stratum: subjects first, then rows where these are more, then what was asked for and came."""
+    subjects = dict(counts.get("subjects") or {})
+    rows = {name: value for name, value in counts.items() if isinstance(value, Mapping) and name != "subjects"}
+    several = any(rows.get(name) != value for name, value in subjects.items())
+    plain = {f"{name} subjects": value for name, value in subjects.items()}
+    for name, value in rows.items():
+        if name not in subjects:
+            plain[name] = value
+        elif several:
+            plain[f"{name} rows"] = value
     strata = list(dict.fromkeys(stratum for value in plain.values() for stratum in value))
     if not strata:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
-    table.add_column("rows")
+    table.add_column("counts")
     for stratum in strata:
         table.add_column(escape(str(stratum)), justify="right")
     for name, value in plain.items():

@@ -86,7 +86,8 @@ def _waveforms(shift: np.ndarray, rng: np.random.Generator) -> tuple[Any, tuple[
     lengths = rng.integers(RATE // 3, RATE // 2, len(shift))
     time = np.arange(RATE // 2) / RATE
     pitch = 120 + 60 * shift + rng.normal(0, 5, len(shift))
-    tone = sum(np.sin(2 * np.pi * k * pitch[:, None] * time) / k for k in (1, 2, 3))
+    harmonics = np.array([1, 2, 3])[:, None, None]
+    tone = (np.sin(2 * np.pi * harmonics * pitch[:, None] * time) / harmonics).sum(axis=0)
     sound = 0.2 * tone + rng.normal(0, 0.02, tone.shape)
     sound[np.arange(RATE // 2) >= lengths[:, None]] = 0.0
     X = Waveforms(sound.astype(np.float32), RATE, lengths.astype(np.int64))

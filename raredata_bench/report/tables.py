@@ -165,23 +165,31 @@ def caption(table: pd.DataFrame, board: pd.DataFrame) -> str:
     most = int(board["n_cells"].max()) if len(board) else 0
     if most < MIN_SPLITS:
         parts.append(f"Exploratory: at most {most} splits, intervals and no test.")
-    sizes = _ranges(cells, "regime", "real", integer=True)
-    if sizes:
-        parts.append(f"Real training rows per class or stratum: {sizes}.")
-    expansions = _ranges(cells, "plan", "expansion", integer=False)
+    subjects = _ranges(cells, "regime", ("subjects", "real"), integer=True)
+    rows = _ranges(cells, "regime", ("real",), integer=True)
+    if subjects:
+        parts.append(f"Real training subjects per class or stratum: {subjects}.")
+    if rows and rows != subjects:
+        parts.append(f"Their rows: {rows}.")
+    expansions = _ranges(cells, "plan", ("expansion",), integer=False)
     if expansions:
         parts.append(f"Expansion ρ per class: {expansions}.")
+    online = _ranges(cells, "plan", ("expansion_online",), integer=False)
+    if online:
+        parts.append(f"With the fresh views that online methods gave a network: {online}.")
     revisions = table.attrs.get("git") or []
     if revisions:
         parts.append(f"Code revision {', '.join(str(revision)[:12] for revision in revisions)}.")
     return " ".join(parts)
 
 
-def _ranges(cells: pd.DataFrame, axis: str, count: str, integer: bool) -> str:
+def _ranges(cells: pd.DataFrame, axis: str, path: tuple[str, ...], integer: bool) -> str:
     """Return the smallest and the largest of a count over strata, by the options of one axis."""
     found: dict[str, list[float]] = {}
     for key, counts in zip(cells[axis], cells["counts"], strict=True):
-        values = (counts or {}).get(count) if isinstance(counts, dict) else None
+        values = counts if isinstance(counts, dict) else None
+        for step in path:
+            values = (values or {}).get(step)
         found.setdefault(str(key), []).extend(float(v) for v in (values or {}).values() if v is not None)
     form = "{:.0f}" if integer else "{:.2g}"
     texts = []
