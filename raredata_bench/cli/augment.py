@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from raredata_bench.bench.material import load_cohort
 from raredata_bench.bench.record import write_atomic
 from raredata_bench.contracts import Augmented, check_applies
 from raredata_bench.data.cohort import Cohort
+from raredata_bench.data.features import Featured, FeatureRows
 from raredata_bench.errors import ConfigError, InfeasibleError
 from raredata_bench.schema import LabelTarget, SurvivalTarget, TargetSpec
 from raredata_bench.seeding import seed_for
@@ -24,7 +26,8 @@ HELP = """\
 usage: raredata-bench augment COHORT method=METHOD [plan=balance] -o OUT.csv [dataset.target=...] [seed=0]
 
 COHORT is a cohort.yaml or a table (then name the outcome: dataset.target=diagnosis), or the key of a dataset.
-OUT may end in .csv or .parquet; its column `synthetic` is true for generated rows.
+OUT may end in .csv or .parquet; its column `synthetic` is true for generated rows. Images, volumes, sounds and
+histories go to OUT.npz (what they hold, and the outcome, `subject` and `synthetic`); a .csv holds their features.
 The rows are made from the whole cohort: use them to train, never to judge a model."""
 
 
@@ -72,8 +75,11 @@ def _arguments(argv: list[str]) -> tuple[str, Path, int, float, list[str]]:
             cohort = word
         else:
             rest.append(word)
-    if not cohort or out is None or out.suffix not in (".csv", ".parquet"):
-        raise ConfigError("augment needs a cohort and -o OUT.csv (or .parquet). See `raredata-bench augment --help`.")
+    if not cohort or out is None or out.suffix not in (".csv", ".parquet", ".npz"):
+        raise ConfigError(
+            "augment needs a cohort and -o OUT.csv (or .parquet; .npz for images and the like). "
+            "See `raredata-bench augment --help`."
+        )
     return cohort, out, seed, timeout_s, rest
 
 
@@ -85,11 +91,33 @@ def _load(word: str, words: Words) -> Cohort:
 
 
 def _write(made: Augmented, out: Path) -> None:
+    if out.suffix == ".npz":
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **to_arrays(made.training))  # type: ignore[arg-type]
+        write_atomic(out.resolve(), buffer.getvalue())
+        return
     frame = to_frame(made.training)
     if out.suffix == ".csv":
         write_atomic(out.resolve(), frame.to_csv(index=False))
     else:
         frame.to_parquet(out, index=False)
+
+
+def to_arrays(cohort: Cohort) -> dict[str, np.ndarray]:
+    """Return images, volumes, sounds or histories as plain arrays, with outcome, subject and what is synthetic.
+
+    Raises
+    ------
+    ConfigError
+        The rows are columns of a table, or the method makes features only.
+    """
+    if not isinstance(cohort.X, Featured) or isinstance(cohort.X, FeatureRows):
+        modality = cohort.schema.modality
+        raise ConfigError(f"There is nothing for an .npz file: these {modality} rows are columns. Use .csv.")
+    outcome = {name: np.asarray(values) for name, values in _outcome(cohort.y, cohort.schema.target).items()}
+    named = {"subject": cohort.subject, **outcome, "synthetic": cohort.synthetic}
+    plain = {name: values.astype(str) if values.dtype == object else values for name, values in named.items()}
+    return {**cohort.X.arrays(), **plain}
 
 
 def to_frame(cohort: Cohort) -> pd.DataFrame:
@@ -134,7 +162,11 @@ def _say(made: Augmented, cohort: Cohort, out: Path) -> None:
         console.print(f"[dim]{note}[/dim]", soft_wrap=True)
     for name, real in cohort.counts.items():
         kept, added = made.real.counts.get(name, 0), made.synthetic.counts.get(name, 0)
-        console.print(f"  {name}: {real} real rows, {kept} kept, {added} synthetic")
+        people = cohort.subject_counts[name]
+        who = f"{people} subjects, {real} real rows" if people != real else f"{real} real rows"
+        console.print(f"  {name}: {who}, {kept} kept, {added} synthetic")
+    if isinstance(made.training.X, Featured) and out.suffix != ".npz":
+        console.print(f"[yellow]Features only[/yellow]: the rows themselves go to {out.with_suffix('.npz')}.")
     if made.status != "ok":
         console.print(f"[yellow]{made.status}[/yellow] {made.reason}", soft_wrap=True)
     console.print(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Self
 
@@ -47,6 +47,16 @@ class Featured(ABC):
         out = self._join(others)
         if all("features" in vars(part) for part in parts):
             vars(out)["features"] = np.concatenate([part.features for part in parts])
+        return out
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what the container holds as plain arrays by name, for a file; columns by their names."""
+        out = {}
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if value is not None:
+                named = isinstance(value, tuple) and all(isinstance(one, Column) for one in value)
+                out[field.name] = np.array([one.name for one in value], dtype=str) if named else np.asarray(value)
         return out
 
     @property

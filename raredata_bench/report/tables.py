@@ -187,10 +187,10 @@ def _ranges(cells: pd.DataFrame, axis: str, path: tuple[str, ...], integer: bool
     """Return the smallest and the largest of a count over strata, by the options of one axis."""
     found: dict[str, list[float]] = {}
     for key, counts in zip(cells[axis], cells["counts"], strict=True):
-        values = counts if isinstance(counts, dict) else None
+        level: dict[str, Any] = counts if isinstance(counts, dict) else {}
         for step in path:
-            values = (values or {}).get(step)
-        found.setdefault(str(key), []).extend(float(v) for v in (values or {}).values() if v is not None)
+            level = level.get(step) or {}
+        found.setdefault(str(key), []).extend(float(v) for v in level.values() if v is not None)
     form = "{:.0f}" if integer else "{:.2g}"
     texts = []
     for key, values in found.items():

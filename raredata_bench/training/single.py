@@ -1,6 +1,6 @@
 """One lean ``Trainer.fit`` for one network that reads rows of a payload, with fresh views where a method is online.
 
-Large networks do not train as a stack on a CPU (``benchmarks/performance/raw_training.py``), so here members follow one
+A stack of convolutions gains little on a CPU (``benchmarks/performance/raw_training.py``), so here members follow one
 another. The budget is a number of updates, the same for every method.
 """
 
