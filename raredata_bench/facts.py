@@ -40,7 +40,8 @@ class DatasetInfo:
         Unit of the times in the source, and what says so.
     forbids : mapping of str to str
         Alterations that would change the outcome of a row, with the reason; methods that make one are refused. Words:
-        rotation, flip, scaling, cropping, colour, intensity, blur, noise, mixing, pitch, tempo, shift, spectrum, time.
+        rotation, flip, shift, scaling, shape, cropping, colour, intensity, blur, noise, mixing, pitch, tempo, spectrum,
+        time.
     requires : tuple of str
         Import names of optional packages.
     """
