@@ -59,6 +59,15 @@ class Histories(Featured):
         """Number of visits of each row, int64 (n,)."""
         return (~np.isnan(self.times)).sum(axis=1)
 
+    def before(self, day: float) -> Histories:
+        """Return the histories without visits after ``day``; the first visit of each stays in any case."""
+        late = self.times > day
+        late[:, 0] = False
+        longest = max(1, int((~late & ~np.isnan(self.times)).sum(axis=1).max(initial=1)))
+        times, values = self.times.copy(), self.values.copy()
+        times[late], values[late] = np.nan, np.nan
+        return Histories(times[:, :longest], values[:, :longest], self.static, self.variables, self.constants)
+
     @property
     def columns(self) -> tuple[Column, ...]:
         """Columns of the feature table."""
