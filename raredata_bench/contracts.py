@@ -237,17 +237,21 @@ class Online:
     parents: np.ndarray
 
 
+@dataclass(kw_only=True, eq=False)
 class OnlineTransform(Augmenter, ABC):
     """A stochastic view of real rows. An author writes ``_transform``, and ``_fit`` where something is to be learnt.
 
     It works in two ways at the same counts. *Offline*, the plan's rows are views made once, for learners that read
     columns and for the scorer. *Online*, a learner that trains by gradient draws a fresh view of the same parent each
     time that it meets one of these rows, so that the mixture of real rows and views is the plan's in both.
+
+    A slow transform sets ``bank``: so many views of every real row are made when a learner first asks, and drawn from.
     """
 
     @final
     def _augment(self, train: Cohort, request: Request, rng: np.random.Generator) -> Augmented:
         started = time.perf_counter()
+        self._banked, self._bank_seed = None, int(rng.integers(2**62))
         self._fit(train, rng)
         fitted = time.perf_counter()
         index = self._parents(train, request, rng)
@@ -258,6 +262,20 @@ class OnlineTransform(Augmenter, ABC):
         seconds = {"fit": fitted - started, "sample": time.perf_counter() - fitted}
         online = None if request.replace else Online(self, index)
         return Augmented(train, synthetic, online=online, seconds=seconds)
+
+    bank: int = 0
+    _banked: Any = field(default=None, init=False, repr=False)
+    _bank_seed: int = field(default=0, init=False, repr=False)
+
+    @final
+    def fresh(self, train: Cohort, index: np.ndarray, rng: np.random.Generator) -> Any:
+        """Return views for a learner that trains: drawn from the bank, where there is one, else made now."""
+        if not self.bank:
+            return self.views(train, index, rng)
+        if self._banked is None:
+            own = np.random.default_rng(self._bank_seed)
+            self._banked = self.views(train, np.repeat(np.arange(len(train)), self.bank), own)
+        return payloads.take(self._banked, index * self.bank + rng.integers(0, self.bank, len(index)))
 
     @final
     def views(self, train: Cohort, index: np.ndarray, rng: np.random.Generator) -> Any:
@@ -480,7 +498,7 @@ class TrainingSet:
             return payloads.take(self.cohort.X, index)
         for name, count in self.cohort.take(index[views]).counts.items():
             self.drawn[name] = self.drawn.get(name, 0) + count
-        fresh = self.online.transform.views(self.real, self.online.parents[index[views] - first], rng)
+        fresh = self.online.transform.fresh(self.real, self.online.parents[index[views] - first], rng)
         still = np.flatnonzero(index < first)
         if not len(still):
             return fresh

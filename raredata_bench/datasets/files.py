@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from raredata_bench.errors import MissingDataError
+from raredata_bench.errors import MissingDataError, closest
 from raredata_bench.facts import DatasetInfo
 
 VARIABLE = "RAREDATA_BENCH_DATA"
@@ -50,3 +50,27 @@ def read_csv(folder: str, file: str, sha256: str, info: DatasetInfo, missing: Se
         keep_default_na=False,
         na_values=["", "NA", *missing],
     )
+
+
+def read_sums(text: str, where: str) -> Mapping[str, str]:
+    """Return checksum by file from lines of ``<sha256>  <file>``.
+
+    Raises
+    ------
+    MissingDataError
+        A line is of another form.
+    """
+    out = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        digest, _, name = line.strip().partition("  ")
+        if len(digest) != hashlib.sha256().digest_size * 2 or not name:
+            raise MissingDataError(f"Line {number} of {where} is no checksum and file name: {line[:80]!r}.")
+        out[name] = digest
+    return out
+
+
+def sum_of(expected: Mapping[str, str], name: str, where: str) -> str:
+    """Return the checksum of a file, or raise :class:`MissingDataError` where the list has none."""
+    if name not in expected:
+        raise MissingDataError(f"{where} has no checksum of {name}.{closest(name, expected)}")
+    return expected[name]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.datasets import files
 from raredata_bench.datasets.image_reading import as_images, read_image
-from raredata_bench.errors import ConfigError, MissingDataError, closest
+from raredata_bench.errors import ConfigError, closest
 from raredata_bench.facts import DatasetInfo
 from raredata_bench.schema import LabelTarget, Schema
 
@@ -65,8 +64,8 @@ def load(
     ConfigError
         A class that the index does not have.
     """
-    expected = read_sums(files.fetch(folder, sums, sha256, info).decode(), sums)
-    frame = files.read_csv(folder, index, _sum_of(expected, index, sums), info)
+    expected = files.read_sums(files.fetch(folder, sums, sha256, info).decode(), sums)
+    frame = files.read_csv(folder, index, files.sum_of(expected, index, sums), info)
     known = sorted(set(frame[target].astype(str)))
     chosen = list(known if classes is None else classes)
     for name in chosen:
@@ -74,10 +73,10 @@ def load(
             raise ConfigError(f"{info.key} has no class {name!r}; it has {', '.join(known)}.{closest(name, known)}")
     frame = frame[frame[target].isin(chosen)].reset_index(drop=True)
     names = frame[file].astype(str).tolist()
-    pixels = [
-        read_image(files.fetch(folder, name, _sum_of(expected, name, sums), info), f"{folder}/{name} (row {i + 2})")
-        for i, name in enumerate(names)
-    ]
+    pixels = []
+    for i, name in enumerate(names):
+        content = files.fetch(folder, name, files.sum_of(expected, name, sums), info)
+        pixels.append(read_image(content, f"{folder}/{name} (row {i + 2})"))
     X, changed = as_images(pixels, names, side)
     y = frame[target].map({name: code for code, name in enumerate(chosen)}).to_numpy(dtype=np.int64)
     subject = np.array([name.rpartition("/")[2] for name in names], dtype=object)
@@ -86,26 +85,3 @@ def load(
         group = np.array([f"{split_by} {value}" for value in frame[split_by]], dtype=object)
     schema = Schema("image", X.columns, LabelTarget(target, tuple(chosen)))
     return Cohort(info.key, X, y, subject, schema, group=group, unit=unit, notes=(*notes, *changed))
-
-
-def read_sums(text: str, where: str) -> Mapping[str, str]:
-    """Return checksum by file from lines of ``<sha256>  <file>``.
-
-    Raises
-    ------
-    MissingDataError
-        A line is of another form.
-    """
-    out = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        digest, _, name = line.strip().partition("  ")
-        if len(digest) != hashlib.sha256().digest_size * 2 or not name:
-            raise MissingDataError(f"Line {number} of {where} is no checksum and file name: {line[:80]!r}.")
-        out[name] = digest
-    return out
-
-
-def _sum_of(expected: Mapping[str, str], name: str, where: str) -> str:
-    if name not in expected:
-        raise MissingDataError(f"{where} has no checksum of {name}.{closest(name, expected)}")
-    return expected[name]
