@@ -12,6 +12,7 @@ import pytest
 import torch
 from lifelines import CoxPHFitter
 from lifelines.utils import concordance_index
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sksurv.linear_model import CoxPHSurvivalAnalysis
@@ -268,6 +269,16 @@ def test_logreg_in_the_span_of_the_rows_is_the_plain_fit(classes: int) -> None:
     model = LogisticRegression(tol=1e-10, max_iter=10000).fit(one.matrix, train.y)
     expected = model.predict_proba(one.coder.encode(test.X))
     np.testing.assert_allclose(proba(built("logreg").fit(one), test), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_logreg_reaches_the_optimum_where_the_first_solver_gives_up(classes: int) -> None:
+    train, test = labelled(classes=classes), labelled(classes=classes, seed=1)
+    short = registry.build("learner", "logreg", {**registry.node("learner", "logreg"), "max_iter": 10})
+    one = training(train)
+    with pytest.warns(ConvergenceWarning):
+        LogisticRegression(tol=1e-6, max_iter=10).fit(one.matrix, train.y)
+    np.testing.assert_allclose(proba(short.fit(one), test), proba(built("logreg").fit(one), test), atol=1e-4)
 
 
 def test_the_span_keeps_every_inner_product() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import softmax
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from raredata_bench.contracts import Fitted, LoopLearner, Prediction, TrainingSet
@@ -33,14 +35,16 @@ class Logreg(LoopLearner):
     """Logistic regression with an L2 penalty, multinomial for more than two classes.
 
     Not for effects that are neither linear nor additive, nor where the size of a penalised coefficient is read as an
-    effect. With more columns than rows it is solved in the span of the rows, with the same result.
+    effect. With more columns than rows it is solved in the span of the rows, with the same result. Where the line
+    search of L-BFGS gives up (rows of extreme size leave it no step that rounding does not swallow), a Newton method
+    takes its place.
 
     Parameters
     ----------
     C : float
         Inverse strength of the penalty on standardised columns; the intercept is free.
     max_iter : int
-        Iterations of L-BFGS at most.
+        Iterations of L-BFGS at most, and of the Newton method in its place.
     tol : float
         Largest gradient of the mean loss at which it stops.
 
@@ -56,7 +60,13 @@ class Logreg(LoopLearner):
     def _fit(self, training: TrainingSet) -> Fitted:
         rows, basis = into_span(training.matrix)
         model = LogisticRegression(C=self.C, max_iter=self.max_iter, tol=self.tol)
-        model.fit(rows, training.cohort.y, sample_weight=row_weights(training))
+        weights = row_weights(training)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", ConvergenceWarning)
+                model.fit(rows, training.cohort.y, sample_weight=weights)
+        except ConvergenceWarning:
+            model.set_params(solver="newton-cg").fit(rows, training.cohort.y, sample_weight=weights)
         coefficients, intercepts = out_of_span(model.coef_, basis), model.intercept_
         n_parameters = int(coefficients.size + intercepts.size)
         if len(coefficients) == 1:
