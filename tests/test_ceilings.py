@@ -20,7 +20,17 @@ from raredata_bench.schema import LabelTarget
 SIMULATED = [key for key in registry.options("dataset") if key.startswith("sim_")]
 PROFILE = {"key": "quickstart", **registry.node("profile", "quickstart")}
 # Cohorts large enough that a test fold says something, where the default size is a rare disease's.
-SIZES: Mapping[str, Mapping[str, Any]] = {}
+SIZES: Mapping[str, Mapping[str, Any]] = {
+    "sim_als": {"n": 400},
+    "sim_clinical": {"n_per_class": 150},
+    "sim_clinical_missing": {"n_per_class": 150},
+    "sim_differential": {"n_per_class": 100},
+    "sim_dysphonia": {"n_per_class": 150},
+    "sim_lesion": {"n_per_class": 150},
+    "sim_multiomics": {"n_per_class": 150},
+    "sim_omics": {"n_per_class": 150},
+    "sim_trial": {"n": 600},
+}
 
 
 @cache

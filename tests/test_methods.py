@@ -35,6 +35,7 @@ KEYS = [
     key
     for key in registry.options("method")
     if "sdv" not in registry.info_of("method", key).requires
+    and registry.info_of("method", key).kind != "online"  # those are in test_modalities
     and any(covers(registry.info_of("method", key).modalities, modality) for modality in ("table", "omics"))
 ]
 COLUMNS = (

@@ -28,7 +28,7 @@ def feature_columns() -> tuple[Column, ...]:
         Column("seconds", unit="s", low=0.0), Column("loudness", unit="dB"), Column("crest", low=0.0),
         Column("zero_crossings", unit="1/s", low=0.0), Column("centroid", unit="Hz", low=0.0),
         Column("bandwidth", unit="Hz", low=0.0), Column("rolloff", unit="Hz", low=0.0),
-        Column("flatness", low=0.0, high=1.0), Column("tilt", unit="dB/octave"),
+        Column("flatness", unit="dB", high=0.0), Column("tilt", unit="dB/octave"),
     )  # fmt: skip
     cepstrum = [Column(f"mfcc{i}_{stat}") for stat in ("mean", "sd") for i in range(COEFFICIENTS)]
     return (*voice, *sound, *cepstrum)
@@ -146,7 +146,8 @@ def _sound(sound: np.ndarray, spectrum: np.ndarray, rate: int, size: int) -> lis
     centroid = float((share * bins).sum())
     bandwidth = float(np.sqrt((share * (bins - centroid) ** 2).sum()))
     rolloff = float(bins[np.searchsorted(np.cumsum(share), 0.85)])
-    flatness = float(np.exp(np.log(mean).mean()) / mean.mean())
+    # In decibels: a vowel lies near -60 and noise near 0, which on a linear scale is no scale at all.
+    flatness = 10 * float((np.log(mean).mean() - np.log(mean.mean())) / np.log(10))
     inside = (bins >= 100) & (bins <= min(4000, rate / 2))
     tilt = float(np.polyfit(np.log2(bins[inside]), 10 * np.log10(mean[inside]), 1)[0]) if inside.sum() > 2 else 0.0
     return [
@@ -157,7 +158,7 @@ def _sound(sound: np.ndarray, spectrum: np.ndarray, rate: int, size: int) -> lis
         centroid,
         bandwidth,
         rolloff,
-        min(flatness, 1.0),
+        min(flatness, 0.0),
         tilt,
     ]
 
