@@ -991,3 +991,22 @@ def test_a_case_of_two_diseases_has_none() -> None:
     assert public_phenotypes.disease_of(one) is None
     listed = {"diseases": [{"term": {"id": "OMIM:3"}}, {"term": {"id": "OMIM:4"}, "excluded": True}]}
     assert public_phenotypes.disease_of(listed) == ("OMIM:3", "OMIM:3")
+
+
+STORE = "/github.com/monarch-initiative/phenopacket-store/releases/download/0.1.27/all_phenopackets.zip"
+
+
+def test_a_release_of_phenopackets_is_a_cohort(public: Shop, tmp_path: Path) -> None:
+    _, body = release(tmp_path)
+    public.put(STORE, body)
+    cohort = loaded("phenopacket_store", min_cases=4)
+    assert any("No checksum of phenopacket_store_0.1.27.zip is published" in note for note in cohort.notes)
+    # Terms that the hand-made packets carry: one told apart by every second case, one present in all.
+    assert cohort.counts == {"D OMIM:154700": 5, "D OMIM:612164": 4} and cohort.X.terms == ("HP:0001166", "HP:0001250")
+    np.testing.assert_array_equal(cohort.X.codes[:5, 1], [2, 0, 2, 0, 2])
+    assert (cohort.X.codes[:, 0] == 2).all() and list(cohort.group[:3]) == ["PMID:100", "PMID:100", "PMID:101"]
+    assert "Release 0.1.27 of phenopacket-store." in cohort.notes
+    asked = len(public.log)
+    assert loaded("phenopacket_store", min_cases=4).fingerprint == cohort.fingerprint and len(public.log) == asked
+    with pytest.raises(CohortError, match="two are needed"):
+        loaded("phenopacket_store")

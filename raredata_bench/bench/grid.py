@@ -22,7 +22,10 @@ from raredata_bench.errors import ConfigError, closest
 AXES = ("dataset", "task", "regime", "method", "plan", "learner")
 TOP = ("study", "profile", "workers", "timeout_s", "memory_mib", "retry_failed", "paths", "tracking", "scorer", "hydra")
 # Parameters of a dataset whose value is a list or a mapping where it looks like one; all others are plain text.
-STRUCTURED = ("columns", "missing", "drop", "event", "time", "disease", "horizon_days", "subsample", "seed")
+STRUCTURED = (
+    "columns", "missing", "drop", "event", "time", "disease", "horizon_days", "subsample", "seed", "forbids", "views",
+    "variables", "static", "event_time", "blocks",
+)  # fmt: skip
 
 
 @dataclass

@@ -10,9 +10,75 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from raredata_bench.data.cohort import Cohort
+from raredata_bench.data.phenotypes import phenotype_columns
+from raredata_bench.datasets.download import fetch_url
+from raredata_bench.datasets.phenotype_reading import checked_terms, merged, profiles, read_phenopackets
 from raredata_bench.errors import CohortError, ConfigError, closest
+from raredata_bench.facts import DatasetInfo
+from raredata_bench.schema import LabelTarget, Schema
 
 SHOWN = 5
+RELEASE = "https://github.com/monarch-initiative/phenopacket-store/releases/download/{tag}/all_phenopackets.zip"
+
+
+def load_phenopacket_store(
+    *,
+    info: DatasetInfo,
+    tag: str,
+    sha256: str | None = None,
+    cohorts: Sequence[str] | None = None,
+    diseases: Sequence[str] | None = None,
+    min_cases: int = 20,
+    most_diseases: int | None = 6,
+    min_mentions: int = 2,
+    download: bool | None = None,
+    mirror: str | None = None,
+    notes: Sequence[str] = (),
+) -> Cohort:
+    """Load published cases of look-alike diseases from a release of phenopacket-store, grouped by publication.
+
+    Do not use a split by case on them: a publication has a style of its own, and so a disease is told by it.
+
+    Parameters
+    ----------
+    info : DatasetInfo
+        Facts.
+    tag : str
+        Of the release (``0.1.27``).
+    sha256 : str or None
+        Of its zip file; without one that of the first download is kept and checked ever after.
+    cohorts, diseases, min_cases, most_diseases
+        See :func:`select_phenopackets`.
+    min_mentions : int
+        Terms that fewer cases mention are left out.
+    download, mirror
+        Permission and mirror, see :func:`raredata_bench.datasets.download.fetch_url`.
+    notes : sequence of str
+
+    Raises
+    ------
+    MissingDataError
+        The file is not in the cache and may not be downloaded, or cannot be.
+    CohortError
+        The file is damaged, or fewer than two diseases are left.
+    """
+    url, name = RELEASE.format(tag=tag), f"phenopacket_store_{tag}.zip"
+    path = fetch_url(url, info=info, name=name, sha256=sha256, allow=download, mirror=mirror)
+    chosen = select_phenopackets(path, cohorts, diseases, min_cases, most_diseases)
+    cases = read_phenopackets(chosen, disease_of)
+    people, terms, there = merged(cases)
+    current, moved = checked_terms(terms, [f"{path.name}, case {one}" for one in people], None)
+    names = [case.id for case in cases]
+    X, _, said = profiles(people, current, there, names, min_mentions, path.name)
+    classes = sorted({case.disease for case in cases})
+    y = np.array([classes.index(case.disease) for case in cases], dtype=np.int64)
+    group = np.array([case.publication or f"case {case.id}" for case in cases], dtype=object)
+    schema = Schema("phenotype", phenotype_columns(X.terms), LabelTarget("disease", tuple(classes)))
+    said = (*notes, f"Release {tag} of phenopacket-store.", *moved, *said)
+    return Cohort(info.key, X, y, np.array(names, dtype=object), schema, group=group, notes=said)
 
 
 def iter_phenopackets(path: Path, cohorts: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:

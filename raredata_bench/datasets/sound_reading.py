@@ -35,7 +35,9 @@ def read_sound(content: bytes, where: str) -> tuple[np.ndarray, int]:
             samples = file.read(dtype="float32", always_2d=True)
             rate = int(file.samplerate)
     except (soundfile.LibsndfileError, ValueError, RuntimeError) as error:
-        raise CohortError(f"{where} cannot be read as a sound: {error}. Replace it or leave it out.") from None
+        # libsndfile names the stream that it was handed, which says nothing to anybody.
+        why = str(error).rpartition(">: ")[2].rstrip(".")
+        raise CohortError(f"{where} cannot be read as a sound: {why}. Replace it or leave it out.") from None
     if not len(samples):
         raise CohortError(f"{where} has no sample: its length is zero. Replace it or leave it out.")
     if len(samples) < promised:

