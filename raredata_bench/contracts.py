@@ -382,6 +382,7 @@ def synthetic_cohort(
         synthetic=np.ones(n, dtype=bool),
         parents=lineage,
         latent=None,
+        technical=(),
     )
 
 

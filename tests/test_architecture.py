@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "seeding", "schema"),
     ("data",),
     ("facts", "contracts", "tasks", "training"),
-    ("datasets", "methods", "learners", "scoring"),
+    ("datasets", "methods", "learners", "scoring", "audit"),
     ("bench",),
     ("leaderboard", "advisor", "exchange"),
     ("report", "testing"),

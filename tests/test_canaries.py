@@ -16,9 +16,9 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
+from raredata_bench.audit.audit import brief
 from raredata_bench.bench import registry, steps
 from raredata_bench.bench.material import Material, request_of
-from raredata_bench.bench.planner import equal_rows
 from raredata_bench.contracts import Augmented, Augmenter, Request, Sampled, Synthesizer, TrainingSet
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
@@ -266,12 +266,12 @@ def test_a_few_copies_are_seen_where_the_test_fold_is_the_larger_set(material: M
 def test_equal_rows_of_two_subjects_are_said_aloud() -> None:
     X = np.random.default_rng(0).normal(size=(20, 3))
     X[7] = X[3]
-    notes = equal_rows(omics(X, np.repeat([0, 1], 10)))
+    notes = brief(omics(X, np.repeat([0, 1], 10)))
     assert "1 of 20 rows" in notes[0] and "s3 = s7" in notes[0]
-    assert equal_rows(omics(X[:7], np.repeat([0, 1], [4, 3]))) == ()
+    assert brief(omics(X[:7], np.repeat([0, 1], [4, 3]))) == ()
     one_person = np.array([f"s{i}" for i in range(20)], dtype=object)
     one_person[7] = "s3"
-    assert equal_rows(omics(X, np.repeat([0, 1], 10), one_person)) == ()
+    assert brief(omics(X, np.repeat([0, 1], 10), one_person)) == ()
 
 
 @pytest.mark.parametrize("key", ["smote", "gaussian_copula", "noise", "duplicate", "class_weight"])

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,21 @@ def load_cohort(key: str, config: Mapping[str, Any]) -> Cohort:
     declared = tuple(sorted(registry.info_of("dataset", key).forbids.items()))
     schema = replace(cohort.schema, forbids=tuple(dict([*declared, *cohort.schema.forbids]).items()))
     return replace(cohort, schema=schema, notes=notes)
+
+
+def load_named(word: str, given: Mapping[str, Any]) -> tuple[Cohort, str]:
+    """Return the cohort that a word names, a key of a dataset or a file of the user's, and that key (``user``).
+
+    Parameters
+    ----------
+    word : str
+        ``sim_smear``, ``cohort.yaml`` or ``cohort.csv``; a file wins over a key.
+    given : mapping
+        Parameters of the dataset.
+    """
+    if word in registry.options("dataset") and not Path(word).exists():
+        return load_cohort(word, registry.node("dataset", word, given)), word
+    return load_cohort("user", registry.node("dataset", "user", {"path": word, **given})), "user"
 
 
 def augment_seed(material: Material, job: Job, fold: FoldRows, track: str) -> int:

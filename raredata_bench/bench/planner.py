@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
+from raredata_bench.audit.audit import brief
 from raredata_bench.bench import registry
 from raredata_bench.bench.cell import Choice, Job
 from raredata_bench.bench.material import Material, load_cohort, request_of
@@ -28,7 +27,6 @@ FOLD_SECONDS = 0.05
 # Columns from which on time grows with their number.
 WIDE = 4000
 # Continuous columns below which equal rows say nothing.
-MEASURED = 3
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class Planner:
         if at not in self._cohorts:
             try:
                 cohort = load_cohort(choice.key, choice.config)
-                self.planned.notes[cohort.key] = cohort.notes + equal_rows(cohort)
+                self.planned.notes[cohort.key] = cohort.notes + brief(cohort)
                 self._cohorts[at] = cohort
             except RareDataError as error:
                 self.planned.gaps.append(Gap({"dataset": choice.name}, str(error)))
@@ -215,28 +213,6 @@ class Planner:
         width = max(1.0, len(material.cohort.schema.columns) / WIDE)
         job = Job(choices, scorers, self.profile, material.data, facts, cells, cells * seconds * width)
         self.planned.jobs.setdefault(job.address, job)
-
-
-def equal_rows(cohort: Cohort, shown: int = 3) -> tuple[str, ...]:
-    """Return a note where rows of different subjects agree in every column: one person twice, or a copied line."""
-    rows: dict[bytes, int] = {}
-    pairs: list[str] = []
-    matrix = np.nan_to_num(cohort.matrix, nan=np.inf)
-    measured = (cohort.schema.kinds == "continuous") & (np.ptp(np.nan_to_num(cohort.matrix), axis=0) > 0)
-    if measured.sum() < MEASURED:
-        # Coarse columns agree by chance.
-        return ()
-    for i, row in enumerate(np.ascontiguousarray(matrix + 0.0)):
-        j = rows.setdefault(row.tobytes(), i)
-        if cohort.subject[j] != cohort.subject[i]:
-            pairs.append(f"{cohort.subject[j]} = {cohort.subject[i]}")
-    if not pairs:
-        return ()
-    more = f" and {len(pairs) - shown} more" if len(pairs) > shown else ""
-    return (
-        f"{len(pairs)} of {len(cohort)} rows equal that of another subject ({', '.join(pairs[:shown])}{more}). If "
-        "these are one person, name the person's column as `subject`, or a split may hold them on both sides.",
-    )
 
 
 def _pairs(block: Block) -> Iterator[tuple[Choice, Choice]]:

@@ -11,9 +11,9 @@ import pandas as pd
 from rich.console import Console
 
 from raredata_bench.bench import registry, steps
-from raredata_bench.bench.grid import Words, blocks, sort_words
+from raredata_bench.bench.grid import blocks, sort_words
 from raredata_bench.bench.guard import Failed, Guard
-from raredata_bench.bench.material import load_cohort
+from raredata_bench.bench.material import load_named
 from raredata_bench.bench.record import write_atomic
 from raredata_bench.contracts import Augmented, check_applies
 from raredata_bench.data.cohort import Cohort
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     cohort_word, out, seed, timeout_s, rest = _arguments(list(argv))
     words = sort_words(rest)
-    cohort = _load(cohort_word, words)
+    cohort, _ = load_named(cohort_word, {k: v[0] for k, v in words.parameters.get("dataset", {}).items()})
     study = {"grid": [{"method": [], "plan": ["balance"], "regime": [], "learner": [], "dataset": []}]}
     words.parameters.pop("dataset", None)
     block = blocks(study, words)[0]
@@ -81,13 +81,6 @@ def _arguments(argv: list[str]) -> tuple[str, Path, int, float, list[str]]:
             "See `raredata-bench augment --help`."
         )
     return cohort, out, seed, timeout_s, rest
-
-
-def _load(word: str, words: Words) -> Cohort:
-    given = {name: values[0] for name, values in words.parameters.get("dataset", {}).items()}
-    if word in registry.options("dataset") and not Path(word).exists():
-        return load_cohort(word, registry.node("dataset", word, given))
-    return load_cohort("user", registry.node("dataset", "user", {"path": word, **given}))
 
 
 def _write(made: Augmented, out: Path) -> None:

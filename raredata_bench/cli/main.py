@@ -15,6 +15,7 @@ COMMANDS = {
     "leaderboard": ("leaderboard", "paired gain over `none` with interval and coverage"),
     "report": ("report", "tables of a study as CSV, Markdown and LaTeX"),
     "show": ("show", "one cell: what it scored, or why it failed"),
+    "check": ("check", "audit a cohort: sizes, copies, what gives the outcome away, what can be estimated"),
     "augment": ("augment", "apply a method to a whole cohort of yours and write the rows"),
     "mirror": ("mirror", "bring MLflow up to date with the records"),
     "doctor": ("doctor", "what is installed, what is missing, what to do"),
@@ -22,6 +23,7 @@ COMMANDS = {
 START = """\
 Try    raredata-bench sweep study=quickstart
        raredata-bench sweep study=quickstart dataset=user dataset.path=cohort.csv dataset.target=diagnosis
+       raredata-bench check cohort.yaml
        raredata-bench list methods"""
 
 

@@ -72,6 +72,8 @@ class Cohort:
         On simulators only.
     latent : ndarray of float64, shape (n, k), or None
         On simulators only: what was drawn behind each row. No method and no learner is handed it.
+    technical : tuple of (str, ndarray of float64)
+        How each row was made, by name (file size, recording length): for the audit only, no learner is handed it.
     notes : tuple of str
         What the loader did to the data and the reader of a card should know.
 
@@ -96,6 +98,7 @@ class Cohort:
     unit: str = "subject"
     truth: Truth | None = None
     latent: np.ndarray | None = None
+    technical: tuple[tuple[str, np.ndarray], ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -108,6 +111,9 @@ class Cohort:
             values = getattr(self, name)
             if values is not None and len(values) != n:
                 raise CohortError(f"Cohort {self.key!r} has {n} rows in X but {len(values)} in {name}.")
+        for name, values in self.technical:
+            if len(values) != n:
+                raise CohortError(f"Cohort {self.key!r} has {n} rows in X but {len(values)} in {name!r}.")
         wanted = dtype_for(self.schema.target)
         if self.y.dtype != wanted:
             raise CohortError(f"Cohort {self.key!r} needs y of dtype {wanted}; got {self.y.dtype}.")
@@ -165,6 +171,7 @@ class Cohort:
             synthetic=self.synthetic[index],
             parents=None if self.parents is None else self.parents[index],
             latent=None if self.latent is None else self.latent[index],
+            technical=tuple((name, values[index]) for name, values in self.technical),
             **optional,
         )
 
@@ -194,6 +201,7 @@ class Cohort:
             synthetic=np.concatenate([part.synthetic for part in parts]),
             parents=np.concatenate([_parents(part) for part in parts]),
             latent=_latent(parts),
+            technical=(),
             **optional,
         )
 

@@ -83,6 +83,8 @@ def _(payload: pd.DataFrame, schema: Schema) -> np.ndarray:
             out[:, j] = codes
         else:
             out[:, j] = values.to_numpy()
+    # R writes its NA as a signalling NaN, at which arithmetic warns.
+    out[np.isnan(out)] = np.nan
     return out
 
 

@@ -27,6 +27,7 @@ def load(
     split_by: str | None = None,
     side: int | None = None,
     unit: str = "row",
+    technical: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Cohort:
     """Load images that an index lists.
@@ -50,6 +51,8 @@ def load(
     side : int or None
         Resize to this many pixels.
     unit : {"row", "subject"}
+    technical : sequence of str
+        Columns of numbers that say how a picture was taken, for the audit.
     notes : sequence of str
 
     Returns
@@ -73,9 +76,10 @@ def load(
             raise ConfigError(f"{info.key} has no class {name!r}; it has {', '.join(known)}.{closest(name, known)}")
     frame = frame[frame[target].isin(chosen)].reset_index(drop=True)
     names = frame[file].astype(str).tolist()
-    pixels = []
+    pixels, sizes = [], []
     for i, name in enumerate(names):
         content = files.fetch(folder, name, files.sum_of(expected, name, sums), info)
+        sizes.append(float(len(content)))
         pixels.append(read_image(content, f"{folder}/{name} (row {i + 2})"))
     X, changed = as_images(pixels, names, side)
     y = frame[target].map({name: code for code, name in enumerate(chosen)}).to_numpy(dtype=np.int64)
@@ -84,4 +88,5 @@ def load(
     if split_by is not None:
         group = np.array([f"{split_by} {value}" for value in frame[split_by]], dtype=object)
     schema = Schema("image", X.columns, LabelTarget(target, tuple(chosen)))
-    return Cohort(info.key, X, y, subject, schema, group=group, unit=unit, notes=(*notes, *changed))
+    made = (("file size", np.array(sizes)), *((one, frame[one].to_numpy(dtype=float)) for one in technical))
+    return Cohort(info.key, X, y, subject, schema, group=group, unit=unit, technical=made, notes=(*notes, *changed))

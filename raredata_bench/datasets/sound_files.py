@@ -27,6 +27,7 @@ def load(
     classes: Mapping[str, str],
     subject: Sequence[str],
     rate: int | None = None,
+    technical: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Cohort:
     """Load sounds that an index lists.
@@ -49,6 +50,8 @@ def load(
         Columns that together name the speaker.
     rate : int or None
         Resample to this rate, Hz.
+    technical : sequence of str
+        Columns of numbers that say how a sound was recorded, for the audit.
     notes : sequence of str
 
     Raises
@@ -73,4 +76,5 @@ def load(
     y = frame[target].map(codes).to_numpy(dtype=np.int64)
     people = np.array(["-".join(map(str, row)) for row in frame[list(subject)].to_numpy().tolist()], dtype=object)
     schema = Schema("audio", X.columns, LabelTarget(target, tuple(classes)))
-    return Cohort(info.key, X, y, people, schema, notes=(*notes, *changed))
+    made = (("recording length", X.lengths / X.rate), *((one, frame[one].to_numpy(dtype=float)) for one in technical))
+    return Cohort(info.key, X, y, people, schema, technical=made, notes=(*notes, *changed))

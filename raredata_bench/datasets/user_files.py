@@ -6,6 +6,7 @@ import io as streams
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ FILE_NAMES = ("file", "filename", "file_name", "path", "image", "volume", "sound
 # What operating systems leave in folders; files whose name begins with a dot are passed over too.
 LITTER = ("thumbs.db", "desktop.ini")
 CLASS, FILE = "class", "file"
-# From the settings and the rows: what was read, its modality, and notes.
-Made = tuple[Any, str, Sequence[str]]
+Technical = tuple[tuple[str, np.ndarray], ...]
+# From the settings and the rows: what was read, its modality, notes, and how the rows were made.
+Made = tuple[Any, str, Sequence[str], Technical]
 
 
 def read(asked: Mapping[str, Any]) -> Cohort:
@@ -50,8 +52,8 @@ def read(asked: Mapping[str, Any]) -> Cohort:
         folder, table = _by_folder(path, asked) if path.is_dir() else _by_index(path, asked, kind)
         rows = rows_of(table, asked if path.is_file() else {**asked, "target": CLASS})
         made = READERS[kind](asked, *_contents(rows, folder, asked))
-    X, modality, notes = made
-    cohort = rows.cohort(key, X, X.columns, modality, asked, notes)
+    X, modality, notes, technical = made
+    cohort = replace(rows.cohort(key, X, X.columns, modality, asked, notes), technical=technical)
     if asked.get("views") is not None:
         if kind != "volumes":
             raise ConfigError(f"`views` are parts of volumes; kind is {kind}. Leave it out.")
@@ -135,20 +137,30 @@ def _images(asked: Mapping[str, Any], contents: list[bytes], names: list[str], p
     side = _whole(asked, "side")
     pixels = [read_image(content, place) for content, place in zip(contents, places, strict=True)]
     X, notes = as_images(pixels, places, side)
-    return X, "image", notes
+    technical = (("file size", _sizes(contents)), ("image width", _floats([one.shape[1] for one in pixels])))
+    return X, "image", notes, technical
 
 
 def _sounds(asked: Mapping[str, Any], contents: list[bytes], names: list[str], places: list[str]) -> Made:
     rate = _whole(asked, "rate")
     read_all = [read_sound(content, place) for content, place in zip(contents, places, strict=True)]
     X, notes = as_waveforms([one for one, _ in read_all], [own for _, own in read_all], places, rate)
-    return X, "audio", notes
+    lengths = _floats([len(one) / own for one, own in read_all])
+    return X, "audio", notes, (("recording length", lengths), ("sampling rate", _floats([own for _, own in read_all])))
 
 
 def _volumes(asked: Mapping[str, Any], contents: list[bytes], names: list[str], places: list[str]) -> Made:
     read_all = [read_volume(content, place) for content, place in zip(contents, places, strict=True)]
     X, notes = as_volumes([one for one, _ in read_all], [mm for _, mm in read_all], places)
-    return X, "volume", notes
+    return X, "volume", notes, (("file size", _sizes(contents)),)
+
+
+def _sizes(contents: list[bytes]) -> np.ndarray:
+    return _floats([len(content) for content in contents])
+
+
+def _floats(values: Sequence[float]) -> np.ndarray:
+    return np.array(values, dtype=float)
 
 
 READERS: Mapping[str, Callable[..., Made]] = {"images": _images, "audio": _sounds, "volumes": _volumes}
@@ -183,7 +195,7 @@ def _archive(asked: Mapping[str, Any], path: Path, kind: str) -> tuple[Rows, Mad
     if kind == "volumes":
         whole, _, notes = read_npz(path, name, None, path.name)
         _same_length(path, name, len(whole.voxels), table)
-        return rows, (payloads.take(whole, rows.kept), "volume", notes)
+        return rows, (payloads.take(whole, rows.kept), "volume", notes, ())
     pixels = _loaded(path, [name])[name]
     pixels = pixels[..., None] if pixels.ndim == 3 else pixels
     if pixels.dtype.kind not in "fiub":
@@ -194,7 +206,7 @@ def _archive(asked: Mapping[str, Any], path: Path, kind: str) -> tuple[Rows, Mad
             row = int((~np.isfinite(pixels)).reshape(len(pixels), -1).any(axis=1).argmax())
             raise CohortError(f"{path.name}: row {row} of {name!r} holds values that are no finite numbers.")
     _same_length(path, name, len(pixels), table)
-    return rows, (Images(np.ascontiguousarray(pixels[rows.kept])), "image", ())
+    return rows, (Images(np.ascontiguousarray(pixels[rows.kept])), "image", (), ())
 
 
 def _same_length(path: Path, name: str, n: int, table: io.RawTable) -> None:
