@@ -27,7 +27,7 @@ from raredata_bench.seeding import rng_for
 
 Decision = Literal["half", "inner"]
 # A column whose spread fell to this share of the real one came back constant; a defect where a sample of as many real
-# rows would agree by chance more rarely than CHANCE.
+# rows would agree by chance more rarely than CHANCE, divided among the columns.
 COLLAPSE, CHANCE = 0.01, 0.001
 VIEWS = 64  # rows that a transform is handed at once
 
@@ -413,7 +413,9 @@ def _defect(made: Augmented, train: Cohort, request: Request, info: MethodInfo) 
     matrix = synthetic.matrix
     if np.isinf(matrix).any():
         return "nonfinite", f"{int(np.isinf(matrix).any(axis=1).sum())} of {len(synthetic)} rows hold infinite values"
-    empty = np.isnan(matrix).all(axis=0) & ~np.isnan(train.matrix).all(axis=0)
+    # What few real rows have, as many made rows may all lack by chance.
+    lacking = np.isnan(train.matrix).mean(axis=0)
+    empty = np.isnan(matrix).all(axis=0) & (lacking ** len(matrix) < CHANCE / max(1, matrix.shape[1])) & (lacking < 1)
     if empty.any():
         names = [train.schema.names[j] for j in np.flatnonzero(empty)[:3]]
         return "invalid_rows", f"columns {names} came back without a value"
@@ -448,7 +450,7 @@ def _lost_variation(made: np.ndarray, real: np.ndarray) -> np.ndarray:
     for j in np.flatnonzero(suspects):
         observed = real[~np.isnan(real[:, j]), j]
         share = np.unique(observed, return_counts=True)[1].max() / len(observed)
-        suspects[j] = share ** n[j] < CHANCE
+        suspects[j] = share ** n[j] < CHANCE / len(n)
     return suspects
 
 

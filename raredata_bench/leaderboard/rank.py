@@ -32,7 +32,7 @@ NUMBERS = ("value", "reference", "reference_sd", "bad", "n_folds")
 COLUMNS = (
     *ROW, "value", "gain", "gain_low", "gain_high", "coverage", "n_cells", "statuses", "family", "scorer_family",
     "higher_is_better", "best", "imputed", "primary", "p_value", "reference", "normalised", "n_estimable", "detectable",
-    "exploratory",
+    "exploratory", "simulated",
 )  # fmt: skip
 # With fewer splits there are intervals, marked exploratory, and no test.
 MIN_SPLITS = 20
@@ -80,6 +80,7 @@ def leaderboard(
         whose score is not estimable is left out and not imputed. The row of the baseline itself has gain 0 by
         definition and no interval. Rows with learner None (scores of the synthetic rows) have no gain but
         ``reference`` and ``normalised``. ``p_value`` is given from 20 splits on; below, ``exploratory`` is True.
+        ``simulated`` says that no patient stands behind the dataset.
         What is not estimable is NaN here and null in :func:`as_records`.
 
     Raises
@@ -92,11 +93,13 @@ def leaderboard(
     _check(table, scorers, impute)
     if table.empty:
         return pd.DataFrame(columns=list(COLUMNS))
+    made_up = set(table.loc[table["simulated"].eq(True), "dataset"]) if "simulated" in table.columns else set()
     table = _tidy(table)
     cells = table.drop_duplicates(CELL)[[*CELL, "status", "family", "n_folds", "primary"]]
     long = _orient(_spread(cells, table), scorers)
     long = _compare(_impute(long, impute))
-    return _finish(_summarise(long), _statuses(cells))
+    board = _summarise(long)
+    return _finish(board.assign(simulated=board["dataset"].isin(made_up)), _statuses(cells))
 
 
 def as_records(board: pd.DataFrame) -> list[dict[str, Any]]:

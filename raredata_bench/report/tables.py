@@ -11,7 +11,7 @@ import pandas as pd
 
 from raredata_bench.bench.record import AXES, SCORED_STATUSES, write_atomic
 from raredata_bench.leaderboard.rank import CELL, MIN_SPLITS, regime_order
-from raredata_bench.report.text import MARKS, MEANINGS, NOTHING, flags, interval, number
+from raredata_bench.report.text import MARKS, MEANINGS, NOTHING, flags, interval, named_dataset, number
 
 # What a block of rows has in common comes first.
 BLOCK = ("dataset", "task", "scorer", "regime")
@@ -144,7 +144,8 @@ def _rows(board: pd.DataFrame, marks: Mapping[str, str], escape: Any = _markdown
     for row in board.to_dict(orient="records"):
         found = flags(row)
         sign = "".join(mark for name, mark in marks.items() if name in found)
-        axes = [escape(NOTHING if row[name] is None else str(row[name])) for name in HEADER[:7]]
+        named = {**row, "dataset": named_dataset(str(row["dataset"]), bool(row["simulated"]))}
+        axes = [escape(NOTHING if named[name] is None else str(named[name])) for name in HEADER[:7]]
         ran = f"{round(row['coverage'] * row['n_cells'])}/{row['n_cells']}"
         gain = number(row["gain"], signed=True) if row["coverage"] else "did not run"
         shown = interval(row) if row["coverage"] else ""

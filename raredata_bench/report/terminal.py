@@ -15,7 +15,18 @@ from rich.text import Text
 
 from raredata_bench.bench.record import SCORED_STATUSES
 from raredata_bench.leaderboard.rank import BASELINE, MIN_SPLITS, regime_order
-from raredata_bench.report.text import MARKS, MEANINGS, Row, failures, flags, interval, judged, missing, number
+from raredata_bench.report.text import (
+    MARKS,
+    MEANINGS,
+    Row,
+    failures,
+    flags,
+    interval,
+    judged,
+    missing,
+    named_dataset,
+    number,
+)
 
 CELL_WIDTH = 21
 STYLES = {"up": "bold green", "down": "red"}
@@ -52,12 +63,13 @@ def layout(board: pd.DataFrame, study: str, width: int = 100) -> RenderableType:
         return Group(*parts, Text("There is nothing to show: no cell of these has left a score."))
     parts.append(Text("Paired gain over none on the same splits [95 % interval]; positive is better.", style="dim"))
     for (dataset, task), at in board.groupby(["dataset", "task"], sort=True):
+        title = f"{named_dataset(str(dataset), bool(at['simulated'].any()))} · {task}"
         for _, rows in at.groupby("scorer", sort=True):
             learnt = rows[rows["learner"].notna()]
             if len(learnt):
-                parts += _section(f"{dataset} · {task}", learnt, width)
+                parts += _section(title, learnt, width)
             if len(learnt) < len(rows):
-                parts += _synthetic(f"{dataset} · {task}", rows[rows["learner"].isna()])
+                parts += _synthetic(title, rows[rows["learner"].isna()])
     return Group(*parts, "", *_footer(board))
 
 

@@ -22,6 +22,11 @@ MEANINGS = {
 }
 
 
+def named_dataset(key: str, simulated: bool) -> str:
+    """Return how a dataset is called where people read it: one without patients says so."""
+    return f"{key} (simulated)" if simulated else key
+
+
 def missing(value: Any) -> bool:
     """Whether there is no number."""
     return value is None or (isinstance(value, float) and math.isnan(value))
