@@ -102,7 +102,7 @@ def test_a_gain_that_stands_out_is_named_with_what_chance_would_bring() -> None:
 def test_no_gain_is_said_in_so_many_words() -> None:
     table, board = study(job("ros", plus(NOISE)), job("leaky", plus(ABOVE), family="control"))
     text = shown(board, table)
-    assert "No gain shown: none of the 1 intervals lies above 0." in text
+    assert "No gain shown: the one interval does not lie above 0." in text
     assert "Interval above 0" not in text
 
 

@@ -15,6 +15,8 @@ import soundfile
 import yaml
 from PIL import Image
 
+import raredata_bench
+from raredata_bench.cli.main import main
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.datasets import user
 from raredata_bench.errors import CohortError, ConfigError, MissingDataError
@@ -498,3 +500,55 @@ def test_anndata(tmp_path: Path) -> None:
         load(tmp_path / "bad.h5ad", target="dx")
     with pytest.raises(CohortError, match="no column 'diagnosis'"):
         load(tmp_path / "cells.h5ad", target="diagnosis")
+
+
+# --------------------------------------------------------------------------------------------- by a yaml alone
+
+
+def run(*words: str) -> int:
+    return main([*words, "tracking.enabled=false"] if words[0] == "sweep" else list(words))
+
+
+@pytest.mark.slow
+def test_a_folder_of_images_is_checked_and_swept(
+    pictures: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(6, 12):
+        for k, name in enumerate(("healthy", "sickle")):
+            (pictures / name / f"{name} {i}.png").write_bytes(png(10 * k + i))
+    path = described(pictures.parent, kind="images", path="cells", forbids={"mixing": "a blend of cells is no cell"})
+    assert run("check", str(path)) == 0
+    said = capsys.readouterr().out
+    assert "cells: image, label outcome, 24 subjects" in said and "a blend of cells is no cell" in said
+    where = f"dataset.path={path}"
+    words = ["sweep", "study=cohort", "dataset=user", where, "regime=n5", "learner=logreg,cnn2d", "learner.updates=5"]
+    words = [*words[:-1], "method=none,duplicate,geometric,cutmix,embedding_smote"]
+    assert run(*words) == 0
+    said = capsys.readouterr().out
+    assert "cells · diagnosis" in said and "geometric" in said and "cutmix makes a mixing" in said
+    table = raredata_bench.load("cohort", results)
+    assert set(table["status"]) <= {"ok", "low_n", "adapted", "noop"}
+    assert set(table["learner"].dropna()) == {"logreg", "cnn2d"}
+
+
+@pytest.mark.slow
+def test_a_long_visit_table_is_checked_and_swept_beside_one_that_is_broken(
+    tmp_path: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    visits(40).to_csv(tmp_path / "visits.csv", index=False, sep=";", decimal=",")
+    path = described(
+        tmp_path, kind="visits", path="visits.csv", subject="pid", time={"column": "month", "unit": "months"},
+        target="fast", static=["sex"], drop=["end", "dead"],
+    )  # fmt: skip
+    assert run("check", str(path)) == 0
+    assert "visits: history, label outcome, 40 subjects" in capsys.readouterr().out
+    words = ["sweep", "study=cohort", f"dataset.path={path}", "regime=n5", "learner=logreg,gru"]
+    assert run(*words, "dataset=user,sim_als", "method=none,duplicate,history_jitter,visit_dropout") == 0
+    table = raredata_bench.load("cohort", results)
+    assert {"visits"} <= set(table["dataset"]) and {"logreg", "gru"} <= set(table["learner"].dropna())
+    capsys.readouterr()
+    bad = visits(40).sort_values("month", ascending=False)
+    bad.to_csv(tmp_path / "visits.csv", index=False)
+    assert run(*words, "dataset=user,sim_als", "method=none,history_jitter") == 0
+    said = capsys.readouterr().out
+    assert "of visits.csv: subject" in said and "sim_als (simulated)" in said

@@ -72,7 +72,7 @@ def constant(cohort: Cohort) -> Iterator[Finding]:
     flat = [name for name, same in zip(cohort.schema.names, high <= low, strict=True) if same]
     if flat and len(cohort) > 1:
         level = "warning" if cohort.schema.modality == "table" else "note"
-        text = f"{len(flat)} columns have a single value, or none: {listed(flat)}. They say nothing; leave them out."
+        text = f"Columns with a single value, or none: {listed(flat)}. They say nothing; leave them out."
         yield Finding("constant", level, text, {"columns": flat})
 
 

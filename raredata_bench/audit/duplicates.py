@@ -35,13 +35,15 @@ def duplicates(cohort: Cohort, near: bool = True) -> Iterator[Finding]:
     alike = [pair for pair in _near(cohort) if pair not in set(exact)] if near else []
     if alike:
         pairs = listed([f"{cohort.subject[i]} ~ {cohort.subject[j]}" for i, j in alike], 3)
-        yield Finding(
-            "duplicates",
-            "warning",
-            f"{len(alike)} pairs of rows of different subjects are nearly the same ({pairs}): a copy, a second record "
-            "of one person, or twins? Look at them.",
-            {"near": len(alike), "pairs": [[str(cohort.subject[i]), str(cohort.subject[j])] for i, j in alike[:50]]},
+        text = (
+            f"Rows of different subjects are nearly the same ({pairs}): a copy, a second record of one person, or "
+            "twins? Look at them."
         )
+        values = {
+            "near": len(alike),
+            "pairs": [[str(cohort.subject[i]), str(cohort.subject[j])] for i, j in alike[:50]],
+        }
+        yield Finding("duplicates", "warning", text, values)
 
 
 def _measured(cohort: Cohort) -> np.ndarray:

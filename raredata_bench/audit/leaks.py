@@ -12,6 +12,7 @@ from raredata_bench.audit.findings import Finding, labelled, listed
 from raredata_bench.audit.ranks import auc_error, held_out_auc, macro_columns
 from raredata_bench.audit.thumbnails import thumbnails
 from raredata_bench.data.cohort import Cohort
+from raredata_bench.data.features import Featured
 from raredata_bench.data.images import Images
 
 SURE, TELLING = 0.99, 0.95
@@ -42,6 +43,13 @@ def single(cohort: Cohort) -> Iterator[Finding]:
     if cohort.schema.modality in MOLECULAR:
         text = f"{len(found)} features tell the outcome on their own (AUC): {listed(names)}. Batch, tissue, or biology?"
         yield Finding("leak", "note", text, values)
+        return
+    if isinstance(cohort.X, Featured):
+        text = (
+            f"{len(found)} features of a single row give the outcome away on their own (AUC): {listed(names)}. Were "
+            "the classes recorded, stored or cut in different ways? If so, what is learnt is that."
+        )
+        yield Finding("leak", "problem" if sure else "warning", text, values)
         return
     what = "the outcome itself by another name, or made of it?" if sure else "measured before the outcome was known?"
     yield Finding(

@@ -79,9 +79,8 @@ def announce(sweep: Sweep, console: Console) -> None:
     console.print(f"[bold]{sweep.folder.name}[/bold]  {question}")
     cells = sum(job.n_cells for job in waiting)
     forecast = f"about {duration(sweep.seconds)} on {sweep.workers} workers" if waiting else "nothing left to do"
-    console.print(
-        f"{planned.n_cells} cells of {len(datasets)} datasets ({', '.join(datasets)}); {cells} to run, {forecast}."
-    )
+    of = f"{len(datasets)} dataset{'' if len(datasets) == 1 else 's'} ({', '.join(datasets)})"
+    console.print(f"{planned.n_cells} cells of {of}; {cells} to run, {forecast}.")
     for path in sweep.broken:
         console.print(f"[yellow]set aside[/yellow] {path.name}: cut short by a crash; its cells run again.")
     for name, notes in planned.notes.items():

@@ -81,7 +81,7 @@ def as_images(pixels: Sequence[np.ndarray], names: Sequence[str], side: int | No
     if side is not None:
         changed = [size for size in sizes if size != (side, side)]
         if changed:
-            notes.append(f"Images of {_text(changed)} pixels were resized to {side} x {side}.")
+            notes.append(f"Images of {_text(changed)} were resized to {side} x {side} pixels.")
             pixels = [_resized(one, side) for one in pixels]
     elif len(sizes) > 1:
         first = {size: next(n for n, one in zip(names, pixels, strict=True) if one.shape[:2] == size) for size in sizes}

@@ -83,7 +83,7 @@ def _histories(
     else:
         variables = [name for name in table.names if name not in gone]
         empty = [name for name in variables if not any(table.cells[name])]
-        wordy = [name for name in variables if name not in declared and _is_free(table.cells[name])]
+        wordy = [name for name in variables if name not in declared and _is_free(table, name)]
         notes += [f"Columns without a value are left out: {', '.join(empty)}."] if empty else []
         notes += [f"Columns of free text are left out: {', '.join(wordy)}."] if wordy else []
         variables = [name for name in variables if name not in {*empty, *wordy}]
@@ -170,7 +170,7 @@ def _listed(given: Any) -> list[Any]:
     return [given] if isinstance(given, str) else list(given)
 
 
-def _is_free(cells: Sequence[str]) -> bool:
+def _is_free(table: io.RawTable, name: str) -> bool:
     """Whether a column is text with too many values to be levels."""
-    seen = {cell for cell in cells if cell}
-    return len(seen) > FREE_TEXT and any(not io.is_number(cell) for cell in seen)
+    cells = table.cells[name]
+    return len(set(cells)) > FREE_TEXT and io.numbers(io.to_points(cells, name, table)) is None

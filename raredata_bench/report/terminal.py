@@ -188,7 +188,8 @@ def _sentences(rows: pd.DataFrame) -> list[Text]:
     if not counted:
         lines.append(Text("No gain can be estimated here: no method has an interval.", style="yellow"))
     elif not above:
-        lines.append(Text(f"No gain shown: none of the {len(counted)} intervals lies above 0.", style="yellow"))
+        which = "the one interval does not lie" if len(counted) == 1 else f"none of the {len(counted)} intervals lies"
+        lines.append(Text(f"No gain shown: {which} above 0.", style="yellow"))
     else:
         lines.append(
             Text.assemble(
