@@ -86,7 +86,8 @@ def views(
     return replace(
         whole, X=Volumes(_cut(X.voxels, places), X.spacing, masks), y=whole.y[index], subject=whole.subject[index],
         synthetic=whole.synthetic[index], unit="subject",
-        technical=tuple((name, values[index]) for name, values in whole.technical), notes=(*whole.notes, note), **optional,
+        technical=tuple((name, values[index]) for name, values in whole.technical),
+        notes=(*whole.notes, note), **optional,
     )  # fmt: skip
 
 
