@@ -99,7 +99,7 @@ def usable(key: str) -> list[str]:
     out, schema = [], material(key).cohort.schema
     for method in registry.options("method"):
         info = registry.info_of("method", method)
-        if info.sees or "@" in method or "sdv" in info.requires or info.seconds > 3:
+        if info.sees or "@" in method or "sdv" in info.requires or info.seconds > 3 or info.family == "deep":
             continue
         try:
             check_applies(info, schema, len(schema.columns))

@@ -36,6 +36,8 @@ KEYS = [
     for key in registry.options("method")
     if "sdv" not in registry.info_of("method", key).requires
     and registry.info_of("method", key).kind != "online"  # those are in test_modalities
+    and registry.info_of("method", key).family != "deep"  # those are in test_deep_tables and test_deep_images
+    and not {"file", "command"} & set(registry.node("method", key))  # those have files of their own
     and any(covers(registry.info_of("method", key).modalities, modality) for modality in ("table", "omics"))
 ]
 COLUMNS = (
@@ -93,6 +95,14 @@ def omics(*sizes: int, width: int = 300) -> Cohort:
     return Cohort("hand", OmicsMatrix(values, names), y, subject, schema)
 
 
+def counted(*sizes: int) -> Cohort:
+    """Return an omics cohort of counts."""
+    cohort = omics(*sizes, width=60)
+    columns = tuple(replace(column, kind="count", low=0.0) for column in cohort.schema.columns)
+    values = np.random.default_rng(2).poisson(np.exp(2 + 0.5 * np.clip(cohort.X.values, -3, 3))).astype(float)
+    return replace(cohort, X=OmicsMatrix(values, cohort.X.features), schema=replace(cohort.schema, columns=columns))
+
+
 def spoilt(cohort: Cohort) -> Cohort:
     """Return the cohort with one constant column, one empty column and a fifth of the other cells missing."""
     matrix = cohort.matrix.copy()
@@ -135,6 +145,7 @@ COHORTS: dict[str, Cohort] = {
     "constant, empty and missing": handed(spoilt(table(30, 12)), table(5, 5, seed=9)),
     "levels only": handed(levels_only(30, 14), levels_only(5, 5)),
     "omics": handed(omics(20, 9), omics(5, 5)),
+    "counts": handed(counted(20, 12), counted(5, 5)),
     "survival": handed(survival(30, 12), survival(5, 5, seed=9)),
     "survival, few events": handed(survival(9, 2), survival(5, 5, seed=9)),
 }
@@ -176,6 +187,8 @@ def test_ordinary_cohorts_are_served(key: str) -> None:
         "smoten": levels_only(30, 28),
         "smote_survival": COHORTS["survival"],
         "kmeans_smote": omics(60, 20, width=2),
+        "cox_simulation": COHORTS["survival"],
+        "nb_copula": COHORTS["counts"],
     }
     cohort = fitting.get(key, ordinary)
     made = run(key, cohort, "as_is" if method(key).info.kind == "reweight" else "balance")

@@ -37,6 +37,8 @@ def methods_of(modality: str) -> list[str]:
         if covers(registry.info_of("method", key).modalities, modality)
         and "sdv" not in registry.info_of("method", key).requires
         and not registry.info_of("method", key).sees
+        and registry.info_of("method", key).family != "deep"  # those have files of their own
+        and not {"file", "command"} & set(registry.node("method", key))
     ]
 
 

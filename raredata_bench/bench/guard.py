@@ -250,6 +250,8 @@ def _status(error: Exception) -> str:
         return "cannot_fit"
     if isinstance(error, IncompatibleError):
         return "incompatible"
+    if isinstance(error, TimeoutError):
+        return "timeout"
     return "out_of_memory" if isinstance(error, MemoryError) else "error"
 
 

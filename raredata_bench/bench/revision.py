@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.metadata
 import importlib.util
+import shlex
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,15 +14,38 @@ from typing import Any
 
 from raredata_bench.seeding import digest
 
+LONGEST = 4096  # characters of a path
+
 
 def revision(config: Mapping[str, Any]) -> dict[str, str]:
     """Return ``{"code": hash, library: version, ...}`` of the component that a configuration names.
 
     The hash covers the module of ``_target_`` and every module of the same top-level package that it imports, without
     comments and docstrings; the libraries are those that these modules, or dotted names in the configuration, import.
+    A file that a parameter names, by itself or as a word of a command, adds the hash of what it says.
     """
     named = frozenset(text.partition(".")[0] for text in _strings(config) if _dotted(text))
-    return dict(_revision(str(config["_target_"]).rpartition(".")[0], named))
+    made = dict(_revision(str(config["_target_"]).rpartition(".")[0], named))
+    return made | _files({name: value for name, value in config.items() if name != "_target_"})
+
+
+def _files(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the hash of each file that a parameter names: a method that reads one is what the file says."""
+    words: set[str] = set()
+    for text in _strings(config):
+        try:
+            words |= {text, *shlex.split(text)}
+        except ValueError:
+            words.add(text)
+    found = sorted({Path(word).expanduser() for word in words if 0 < len(word) < LONGEST and _is_file(word)})
+    return {f"file {i} {path.name}": hashlib.sha256(path.read_bytes()).hexdigest()[:16] for i, path in enumerate(found)}
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def _dotted(text: str) -> bool:

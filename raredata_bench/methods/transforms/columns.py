@@ -14,13 +14,11 @@ from raredata_bench.contracts import OnlineTransform
 from raredata_bench.data import payloads
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.phenotypes import NOT_MENTIONED, PRESENT
-from raredata_bench.errors import ConfigError, IncompatibleError, MissingDataError
+from raredata_bench.errors import ConfigError, MissingDataError
+from raredata_bench.methods.counts import Reads, logs_of
 from raredata_bench.methods.transforms.randomness import partners
 from raredata_bench.schema import Schema
 from raredata_bench.seeding import seed32
-
-LOG_CPM = "log2(CPM+1)"
-MILLION = 1e6
 
 
 @dataclass(kw_only=True, eq=False)
@@ -83,29 +81,16 @@ class CountThinning(OnlineTransform):
             raise ConfigError(f"method.low of {self.info.key} must be in (0, 1); got {self.low}.")
 
     def _fit(self, train: Cohort, rng: np.random.Generator) -> None:
-        columns = train.schema.columns
-        self._counts = np.array([column.kind == "count" for column in columns], dtype=bool)
-        self._logs = np.array([column.unit == LOG_CPM for column in columns], dtype=bool) & ~self._counts
-        if not (self._counts.any() or self._logs.any()):
-            units = sorted({column.unit for column in columns if column.unit})[:3]
-            raise IncompatibleError(
-                f"{self.info.key} thins counts and {LOG_CPM}; no column is one. Units here: {units or 'none given'}."
-            )
+        self._reads = Reads.among(train.schema.columns, self.info.key)
 
     def _transform(self, rows: Cohort, train: Cohort, rng: np.random.Generator) -> Any:
         matrix = rows.matrix.copy()
         share = rng.uniform(self.low, 1, (len(rows), 1))
-        if self._counts.any():
-            matrix[:, self._counts] = thinned(matrix[:, self._counts], share, rng)
-        if self._logs.any():
-            cpm = np.exp2(matrix[:, self._logs]) - 1
-            one = np.where(cpm > 0, cpm, np.inf).min(axis=1, keepdims=True)
-            depth = np.where(np.isfinite(one), MILLION / one, 0.0)
-            reads = thinned(np.rint(cpm / MILLION * depth), share, rng)
-            total = np.nansum(reads, axis=1, keepdims=True)
-            # A block that is the whole library again sums to a million; one that is part of it keeps its part.
-            whole = np.nansum(cpm, axis=1, keepdims=True)
-            matrix[:, self._logs] = np.log2(reads / np.maximum(total, 1.0) * whole + 1)
+        if self._reads.counts.any():
+            matrix[:, self._reads.counts] = thinned(matrix[:, self._reads.counts], share, rng)
+        if self._reads.logs.any():
+            reads, whole = self._reads.of_logs(matrix)
+            matrix[:, self._reads.logs] = logs_of(thinned(reads, share, rng), whole)
         return payloads.with_matrix(rows.X, matrix, rows.schema)
 
 
