@@ -28,7 +28,8 @@ from raredata_bench.tasks.questions import AskedTruth
 from raredata_bench.testing import methods as checks
 
 NAN = np.nan
-TRANSFORMS = [key for key in registry.options("method") if registry.info_of("method", key).modalities == ("history",)]
+INFOS = {key: registry.info_of("method", key) for key in registry.options("method")}
+TRANSFORMS = [key for key, info in INFOS.items() if info.modalities == ("history",) and info.kind == "online"]
 
 
 def two() -> Histories:
