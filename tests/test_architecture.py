@@ -175,7 +175,6 @@ def test_the_leaderboard_stands_alone() -> None:
     allowed = {
         "raredata_bench.errors",
         "raredata_bench.bench.record",
-        "raredata_bench.contracts",
         "raredata_bench.schema",
     }
     wrong = [

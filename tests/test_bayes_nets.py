@@ -25,7 +25,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import Augmented, Request
+from raredata_bench.contracts.methods import Augmented, Request
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.histories import Histories
 from raredata_bench.data.payloads import with_matrix

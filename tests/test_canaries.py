@@ -19,7 +19,8 @@ from sklearn.model_selection import StratifiedKFold
 from raredata_bench.audit.audit import brief
 from raredata_bench.bench import registry, steps
 from raredata_bench.bench.material import Material, request_of
-from raredata_bench.contracts import Augmented, Augmenter, Request, Sampled, Synthesizer, TrainingSet
+from raredata_bench.contracts.learners import TrainingSet
+from raredata_bench.contracts.methods import Augmented, Augmenter, Request, Sampled, Synthesizer
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort

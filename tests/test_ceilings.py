@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from raredata_bench.bench import registry, steps
 from raredata_bench.bench.material import FoldRows, Material, request_of
-from raredata_bench.contracts import Outcome, check_applies
+from raredata_bench.contracts.applies import check_applies
+from raredata_bench.contracts.scorers import Outcome
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import IncompatibleError, InfeasibleError
 from raredata_bench.schema import LabelTarget

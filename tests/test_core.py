@@ -16,18 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raredata_bench import errors
-from raredata_bench.contracts import (
+from raredata_bench.contracts.learners import Fitted, LoopLearner, Prediction, TrainingSet
+from raredata_bench.contracts.methods import (
     Augmented,
-    Fitted,
-    LoopLearner,
-    Prediction,
     Request,
     Resampled,
     Resampler,
     Reweighter,
     Sampled,
     Synthesizer,
-    TrainingSet,
     synthetic_cohort,
 )
 from raredata_bench.data import payloads

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import Request
+from raredata_bench.contracts.methods import Request
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.images import Images
 from raredata_bench.data.volumes import Volumes

@@ -20,7 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import Augmented, Comparison, Request
+from raredata_bench.contracts.methods import Augmented, Request
+from raredata_bench.contracts.scorers import Comparison
 from raredata_bench.data.blocks import Blocks
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort

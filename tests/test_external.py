@@ -23,7 +23,7 @@ import pytest
 from raredata_bench.bench import registry, steps
 from raredata_bench.bench.guard import Failed, attempt
 from raredata_bench.cli.augment import to_frame as exported
-from raredata_bench.contracts import Augmented, Request
+from raredata_bench.contracts.methods import Augmented, Request
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.omics import OmicsMatrix
 from raredata_bench.data.payloads import with_matrix

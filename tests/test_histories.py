@@ -14,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 
 from raredata_bench.bench import registry
 from raredata_bench.bench.material import load_cohort
-from raredata_bench.contracts import TrainingSet, check_applies
+from raredata_bench.contracts.applies import check_applies
+from raredata_bench.contracts.learners import TrainingSet
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.histories import Histories

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import Fitted, Learner, Prediction, TrainingSet
+from raredata_bench.contracts.learners import Fitted, Learner, Prediction, TrainingSet
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.omics import OmicsMatrix

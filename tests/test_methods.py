@@ -17,7 +17,7 @@ from scipy.stats import kstest
 from sklearn.covariance import ledoit_wolf
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import Augmented, Request
+from raredata_bench.contracts.methods import Augmented, Request
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.omics import OmicsMatrix
 from raredata_bench.data.payloads import with_matrix

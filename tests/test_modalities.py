@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from raredata_bench.bench import registry, steps
-from raredata_bench.contracts import Augmented, Outcome, Prediction, Request, TrainingSet
+from raredata_bench.contracts.learners import Prediction, TrainingSet
+from raredata_bench.contracts.methods import Augmented, Request
+from raredata_bench.contracts.scorers import Outcome
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort

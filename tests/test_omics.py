@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import TrainingSet
+from raredata_bench.contracts.learners import TrainingSet
 from raredata_bench.data.blocks import Blocks
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import Augmented, Request
+from raredata_bench.contracts.methods import Augmented, Request
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.payloads import with_matrix
 from raredata_bench.data.table import conform

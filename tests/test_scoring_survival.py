@@ -12,7 +12,8 @@ from scipy.stats import norm
 from sksurv import metrics as oracle
 from torchsurv.metrics.cindex import ConcordanceIndex
 
-from raredata_bench.contracts import NotEstimable, Outcome, Prediction
+from raredata_bench.contracts.learners import Prediction
+from raredata_bench.contracts.scorers import NotEstimable, Outcome
 from raredata_bench.data.target import survival_array
 from raredata_bench.schema import LabelTarget, SurvivalTarget
 from raredata_bench.scoring import survival as scorers

@@ -15,7 +15,8 @@ from scipy.stats import ks_2samp, norm, spearmanr, wasserstein_distance
 from sklearn.linear_model import LogisticRegression
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import Comparison, NotEstimable, synthetic_cohort
+from raredata_bench.contracts.methods import synthetic_cohort
+from raredata_bench.contracts.scorers import Comparison, NotEstimable
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.omics import OmicsMatrix

@@ -14,7 +14,8 @@ from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import NotEstimable, Outcome, Prediction
+from raredata_bench.contracts.learners import Prediction
+from raredata_bench.contracts.scorers import NotEstimable, Outcome
 from raredata_bench.facts import ScorerInfo
 from raredata_bench.schema import LabelTarget, SurvivalTarget
 from raredata_bench.scoring import calibration, cost, panel, treatment, utility

@@ -14,7 +14,7 @@ import torch
 from sdv.single_table import GaussianCopulaSynthesizer
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import Augmented
+from raredata_bench.contracts.methods import Augmented
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.table import conform
 from raredata_bench.data.target import survival_array

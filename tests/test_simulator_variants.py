@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import Augmented
+from raredata_bench.contracts.methods import Augmented
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.datasets.simulators import clinical, clinical_treatment, laboratory, phenotype
 from raredata_bench.datasets.simulators import clinical_differential as differential

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import Augmented, Request
+from raredata_bench.contracts.methods import Augmented, Request
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.target import survival_array
 from raredata_bench.data.volumes import Volumes

@@ -9,7 +9,7 @@ import pytest
 
 from raredata_bench.bench import registry
 from raredata_bench.bench.material import load_cohort
-from raredata_bench.contracts import check_applies
+from raredata_bench.contracts.applies import check_applies
 from raredata_bench.errors import IncompatibleError, MissingDataError
 from raredata_bench.facts import covers
 from raredata_bench.schema import MODALITIES

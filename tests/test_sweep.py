@@ -29,7 +29,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from raredata_bench.contracts import Resampled, Resampler
+from raredata_bench.contracts.methods import Resampled, Resampler
 from raredata_bench.data import payloads
 
 

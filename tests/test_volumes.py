@@ -23,7 +23,9 @@ from sklearn.preprocessing import StandardScaler
 
 from raredata_bench.bench import registry, steps
 from raredata_bench.bench.material import load_cohort
-from raredata_bench.contracts import Outcome, TrainingSet, check_applies
+from raredata_bench.contracts.applies import check_applies
+from raredata_bench.contracts.learners import TrainingSet
+from raredata_bench.contracts.scorers import Outcome
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.volumes import Volumes

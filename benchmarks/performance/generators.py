@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import ks_2samp
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import Request
+from raredata_bench.contracts.methods import Request
 from raredata_bench.data.cohort import Cohort
 
 PAIRS = (("gaussian_copula", "sdv_gaussian_copula"), ("cvae", "tvae"), ("cgan", "ctgan"))

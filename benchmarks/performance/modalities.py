@@ -24,7 +24,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import Request, TrainingSet
+from raredata_bench.contracts.learners import TrainingSet
+from raredata_bench.contracts.methods import Request
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.images import Images

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from raredata_bench.bench import registry
-from raredata_bench.contracts import TrainingSet
+from raredata_bench.contracts.learners import TrainingSet
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.omics import OmicsMatrix

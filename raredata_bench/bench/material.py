@@ -13,7 +13,7 @@ import numpy as np
 
 from raredata_bench.bench import registry
 from raredata_bench.bench.cell import Job
-from raredata_bench.contracts import Request
+from raredata_bench.contracts.methods import Request
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.target import count_strata
 from raredata_bench.errors import CohortError

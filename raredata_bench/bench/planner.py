@@ -15,7 +15,7 @@ from raredata_bench.audit.audit import brief
 from raredata_bench.bench import registry
 from raredata_bench.bench.cell import Choice, Job
 from raredata_bench.bench.material import Material, load_cohort, request_of
-from raredata_bench.contracts import check_applies, outcome_kind
+from raredata_bench.contracts.applies import check_applies, outcome_kind
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import ConfigError, IncompatibleError, RareDataError
 from raredata_bench.facts import DatasetInfo, covers

@@ -12,7 +12,7 @@ import pandas as pd
 
 from raredata_bench.bench.material import FoldRows
 from raredata_bench.bench.record import write_atomic
-from raredata_bench.contracts import Outcome
+from raredata_bench.contracts.scorers import Outcome
 
 SURVIVAL_POINTS = 20
 

@@ -17,7 +17,8 @@ from raredata_bench.bench.predictions import prediction_rows
 from raredata_bench.bench.record import CellRecord, JobRecord, ScoreValue
 from raredata_bench.bench.revision import revision
 from raredata_bench.bench.store import Store
-from raredata_bench.contracts import Augmented, Comparison, Outcome, Request
+from raredata_bench.contracts.methods import Augmented, Request
+from raredata_bench.contracts.scorers import Comparison, Outcome
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.target import count_strata

@@ -11,7 +11,9 @@ import numpy as np
 from raredata_bench.bench import registry
 from raredata_bench.bench.guard import Done, Failed, attempt
 from raredata_bench.bench.record import ScoreValue
-from raredata_bench.contracts import Augmented, NotEstimable, Outcome, Prediction, Request, TrainingSet
+from raredata_bench.contracts.learners import Prediction, TrainingSet
+from raredata_bench.contracts.methods import Augmented, Request
+from raredata_bench.contracts.scorers import NotEstimable, Outcome
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort

@@ -15,7 +15,8 @@ from raredata_bench.bench.grid import blocks, sort_words
 from raredata_bench.bench.guard import Failed, Guard
 from raredata_bench.bench.material import load_named
 from raredata_bench.bench.record import write_atomic
-from raredata_bench.contracts import Augmented, check_applies
+from raredata_bench.contracts.applies import check_applies
+from raredata_bench.contracts.methods import Augmented
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.features import Featured, FeatureRows
 from raredata_bench.errors import ConfigError, InfeasibleError

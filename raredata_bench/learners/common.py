@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from raredata_bench.contracts import TrainingSet
+from raredata_bench.contracts.learners import TrainingSet
 from raredata_bench.errors import CohortError
 
 

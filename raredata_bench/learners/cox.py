@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from raredata_bench.contracts import Fitted, LoopLearner, Prediction, TrainingSet
+from raredata_bench.contracts.learners import Fitted, LoopLearner, Prediction, TrainingSet
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import ConfigError, InfeasibleError

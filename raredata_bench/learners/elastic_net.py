@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit
 from sklearn.linear_model import ElasticNet
 
-from raredata_bench.contracts import Fitted, LoopLearner, Prediction, TrainingSet
+from raredata_bench.contracts.learners import Fitted, LoopLearner, Prediction, TrainingSet
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import ConfigError

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from raredata_bench.contracts import Prediction
+from raredata_bench.contracts.learners import Prediction
 
 MOST_TIMES = 100
 LARGEST_EXPONENT = 700.0  # beyond which float64 overflows; the survival is 0 long before

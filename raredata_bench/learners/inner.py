@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from raredata_bench.contracts import TrainingSet
+from raredata_bench.contracts.learners import TrainingSet
 from raredata_bench.seeding import seed32
 
 

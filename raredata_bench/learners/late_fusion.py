@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from raredata_bench.contracts import Fitted, LoopLearner, Prediction, TrainingSet, check_learnable
+from raredata_bench.contracts.learners import Fitted, LoopLearner, Prediction, TrainingSet, check_learnable
 from raredata_bench.data.blocks import Blocks
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort

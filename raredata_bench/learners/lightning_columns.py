@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raredata_bench.contracts import TrainingSet
+from raredata_bench.contracts.learners import TrainingSet
 from raredata_bench.data.coder import Coder
 from raredata_bench.learners.lightning_net import NetLearner
 from raredata_bench.training.single import Encoder

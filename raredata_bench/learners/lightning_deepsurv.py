@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raredata_bench.contracts import Fitted, Prediction, TrainingSet
+from raredata_bench.contracts.learners import Fitted, Prediction, TrainingSet
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import InfeasibleError
 from raredata_bench.learners.hazard import Baseline

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raredata_bench.contracts import TrainingSet
+from raredata_bench.contracts.learners import TrainingSet
 from raredata_bench.data.histories import Histories
 from raredata_bench.learners.lightning_net import NetLearner
 from raredata_bench.training.recurrent import VisitGru

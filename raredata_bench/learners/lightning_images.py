@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raredata_bench.contracts import TrainingSet
+from raredata_bench.contracts.learners import TrainingSet
 from raredata_bench.data.images import Images
 from raredata_bench.learners.lightning_net import NetLearner
 from raredata_bench.training.nets import SmallResNet

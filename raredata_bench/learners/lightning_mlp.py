@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import softmax
 
-from raredata_bench.contracts import Fitted, Prediction, TrainingSet
+from raredata_bench.contracts.learners import Fitted, Prediction, TrainingSet
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import ConfigError
 from raredata_bench.learners.lightning_stack import Net, StackedLearner, mean_one

@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 from torch import nn
 
-from raredata_bench.contracts import Fitted, LoopLearner, Prediction, TrainingSet
+from raredata_bench.contracts.learners import Fitted, LoopLearner, Prediction, TrainingSet
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import InfeasibleError
 from raredata_bench.learners.common import row_weights

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raredata_bench.contracts import TrainingSet
+from raredata_bench.contracts.learners import TrainingSet
 from raredata_bench.data import payloads
 from raredata_bench.data.sound_features import mel_matrix
 from raredata_bench.data.waveforms import Waveforms

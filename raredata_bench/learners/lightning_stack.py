@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 from scipy.special import expit
 
-from raredata_bench.contracts import Fitted, Learner, TrainingSet
+from raredata_bench.contracts.learners import Fitted, Learner, TrainingSet
 from raredata_bench.data.coder import Coder
 from raredata_bench.errors import ConfigError, InfeasibleError
 from raredata_bench.learners.common import row_weights

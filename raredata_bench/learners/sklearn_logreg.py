@@ -10,7 +10,7 @@ from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from raredata_bench.contracts import Fitted, LoopLearner, Prediction, TrainingSet
+from raredata_bench.contracts.learners import Fitted, LoopLearner, Prediction, TrainingSet
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.learners.common import into_span, out_of_span, row_weights

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
-from raredata_bench.contracts import Fitted, LoopLearner, Prediction, TrainingSet
+from raredata_bench.contracts.learners import Fitted, LoopLearner, Prediction, TrainingSet
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.learners.common import row_weights

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from raredata_bench.contracts import NotEstimable, Outcome
+from raredata_bench.contracts.scorers import NotEstimable, Outcome
 from raredata_bench.scoring.common import Labelled, labelled, prevalence, two_class
 from raredata_bench.seeding import rng_for
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
-from raredata_bench.contracts import NotEstimable
+from raredata_bench.contracts.scorers import NotEstimable
 from raredata_bench.scoring.common import rank_auc
 from raredata_bench.scoring.pairs import View
 from raredata_bench.seeding import rng_for, seed32

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from raredata_bench.contracts import NotEstimable, Outcome
+from raredata_bench.contracts.scorers import NotEstimable, Outcome
 from raredata_bench.data.target import stratum_codes
 from raredata_bench.errors import RareDataError
 from raredata_bench.schema import LabelTarget, TargetSpec, TrialTarget

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from raredata_bench.contracts import NotEstimable
+from raredata_bench.contracts.scorers import NotEstimable
 
 
 def _read(costs: Mapping[str, float], name: str) -> float | NotEstimable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from raredata_bench.contracts import NotEstimable
+from raredata_bench.contracts.scorers import NotEstimable
 from raredata_bench.scoring.neighbours import inside, reach
 from raredata_bench.scoring.pairs import Pair, View, averaged
 

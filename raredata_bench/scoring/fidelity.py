@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import rankdata
 
-from raredata_bench.contracts import NotEstimable
+from raredata_bench.contracts.scorers import NotEstimable
 from raredata_bench.scoring.classifier import forest_auc, logistic_auc
 from raredata_bench.scoring.neighbours import inside, reach
 from raredata_bench.scoring.pairs import Pair, View, averaged, costly

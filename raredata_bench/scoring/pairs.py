@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 
-from raredata_bench.contracts import Comparison, NotEstimable
+from raredata_bench.contracts.scorers import Comparison, NotEstimable
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.seeding import rng_for, seed_for

@@ -14,7 +14,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import binom
 
-from raredata_bench.contracts import NotEstimable, synthetic_cohort
+from raredata_bench.contracts.methods import synthetic_cohort
+from raredata_bench.contracts.scorers import NotEstimable
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort

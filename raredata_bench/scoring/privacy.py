@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from raredata_bench.contracts import NotEstimable
+from raredata_bench.contracts.scorers import NotEstimable
 from raredata_bench.scoring.neighbours import reach
 from raredata_bench.scoring.pairs import Pair, View, averaged
 

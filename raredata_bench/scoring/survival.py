@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raredata_bench.contracts import NotEstimable, Outcome
+from raredata_bench.contracts.scorers import NotEstimable, Outcome
 from raredata_bench.scoring.common import ScoreError
 
 GRID = 100

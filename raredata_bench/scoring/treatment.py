@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from raredata_bench.contracts import NotEstimable, Outcome
+from raredata_bench.contracts.scorers import NotEstimable, Outcome
 from raredata_bench.data.target import stratum_codes
 from raredata_bench.scoring.common import ScoreError, label_target
 

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from raredata_bench.contracts import NotEstimable, Outcome
+from raredata_bench.contracts.scorers import NotEstimable, Outcome
 from raredata_bench.scoring.common import Labelled, complete, prevalence, rank_auc, two_class
 
 LEVEL = 0.95

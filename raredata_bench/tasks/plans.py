@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from raredata_bench.contracts import Request
+from raredata_bench.contracts.methods import Request
 
 
 @dataclass(kw_only=True, eq=False)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from raredata_bench.contracts import Augmented, Augmenter
+from raredata_bench.contracts.methods import Augmented, Augmenter
 from raredata_bench.data import payloads
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.features import FeatureRows

@@ -10,7 +10,7 @@ import torch
 from scipy.special import expit, softmax
 from torch import Tensor, nn
 
-from raredata_bench.contracts import Prediction, TrainingSet
+from raredata_bench.contracts.learners import Prediction, TrainingSet
 from raredata_bench.data.target import stratum_codes
 from raredata_bench.schema import LabelTarget
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from raredata_bench.contracts import Sampled, Synthesizer
+from raredata_bench.contracts.methods import Sampled, Synthesizer
 from raredata_bench.data import payloads
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import CohortError, IncompatibleError, RareDataError, closest

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raredata_bench.contracts import Request, Resampled, Resampler, Reweighter
+from raredata_bench.contracts.methods import Request, Resampled, Resampler, Reweighter
 from raredata_bench.data import payloads
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.methods.rows import drawn_rows, even_draw, members, wanted

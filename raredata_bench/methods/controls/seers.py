@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from raredata_bench.contracts import Augmented, Augmenter, Request, Sampled, Synthesizer, synthetic_cohort
+from raredata_bench.contracts.methods import Augmented, Augmenter, Request, Sampled, Synthesizer, synthetic_cohort
 from raredata_bench.data import payloads
 from raredata_bench.data.cohort import Cohort, Truth
 from raredata_bench.errors import IncompatibleError

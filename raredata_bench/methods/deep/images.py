@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raredata_bench.contracts import Sampled, Synthesizer
+from raredata_bench.contracts.methods import Sampled, Synthesizer
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.images import Images
 from raredata_bench.data.volumes import Volumes

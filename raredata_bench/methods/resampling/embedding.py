@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from raredata_bench.contracts import Request, Resampled, Resampler
+from raredata_bench.contracts.methods import Request, Resampled, Resampler
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort

@@ -14,7 +14,7 @@ from imblearn.over_sampling import RandomOverSampler
 from imblearn.under_sampling import RandomUnderSampler
 from sklearn.exceptions import ConvergenceWarning
 
-from raredata_bench.contracts import Request, Resampled, Resampler
+from raredata_bench.contracts.methods import Request, Resampled, Resampler
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort

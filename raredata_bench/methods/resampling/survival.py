@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raredata_bench.contracts import Request, Resampled, Resampler
+from raredata_bench.contracts.methods import Request, Resampled, Resampler
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.target import survival_array

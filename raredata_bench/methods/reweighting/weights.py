@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raredata_bench.contracts import Decision, Reweighter
+from raredata_bench.contracts.methods import Decision, Reweighter
 from raredata_bench.data.cohort import Cohort
 
 

@@ -12,7 +12,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.special import gammaln, ndtr, ndtri, stdtr, stdtrit
 from scipy.stats import rankdata
 
-from raredata_bench.contracts import Sampled, Synthesizer
+from raredata_bench.contracts.methods import Sampled, Synthesizer
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort

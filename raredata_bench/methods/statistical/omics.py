@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 from scipy.stats import nbinom, rankdata
 
-from raredata_bench.contracts import Sampled, Synthesizer
+from raredata_bench.contracts.methods import Sampled, Synthesizer
 from raredata_bench.data import payloads
 from raredata_bench.data.blocks import Blocks
 from raredata_bench.data.coder import Coder

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from lifelines import CoxPHFitter, KaplanMeierFitter
 
-from raredata_bench.contracts import Sampled, Synthesizer
+from raredata_bench.contracts.methods import Sampled, Synthesizer
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort

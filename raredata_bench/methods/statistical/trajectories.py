@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from raredata_bench.contracts import Sampled, Synthesizer
+from raredata_bench.contracts.methods import Sampled, Synthesizer
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.histories import Histories
 from raredata_bench.data.target import survival_array

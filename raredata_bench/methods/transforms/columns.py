@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.cluster import KMeans
 
-from raredata_bench.contracts import OnlineTransform
+from raredata_bench.contracts.methods import OnlineTransform
 from raredata_bench.data import payloads
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.phenotypes import NOT_MENTIONED, PRESENT

@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from raredata_bench.contracts import OnlineTransform
+from raredata_bench.contracts.methods import OnlineTransform
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.histories import Histories
 from raredata_bench.methods.transforms.randomness import partners

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raredata_bench.contracts import OnlineTransform
+from raredata_bench.contracts.methods import OnlineTransform
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.images import Images
 from raredata_bench.errors import ConfigError, IncompatibleError

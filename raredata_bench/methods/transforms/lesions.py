@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from raredata_bench.contracts import OnlineTransform
+from raredata_bench.contracts.methods import OnlineTransform
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.volumes import Volumes
 from raredata_bench.errors import ConfigError, IncompatibleError

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raredata_bench.contracts import OnlineTransform
+from raredata_bench.contracts.methods import OnlineTransform
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.waveforms import Waveforms
 from raredata_bench.errors import ConfigError

@@ -12,7 +12,7 @@ import torch
 import torchio
 from torch import nn
 
-from raredata_bench.contracts import OnlineTransform
+from raredata_bench.contracts.methods import OnlineTransform
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.volumes import Volumes
 from raredata_bench.errors import ConfigError

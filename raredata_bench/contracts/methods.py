@@ -1,4 +1,4 @@
-"""What an author of a component writes, and what the harness promises to call.
+"""What an author of a method writes: one of four bases and its hook.
 
 Public methods are final and validate; the private hook behind each is abstract and is all that an author writes.
 The facts of a component (its ``info``) live in its yaml under ``conf/`` and are handed to it.
@@ -15,24 +15,17 @@ from typing import Any, Literal, final
 
 import numpy as np
 
+from raredata_bench.contracts.applies import check_applies
+from raredata_bench.contracts.judging import defect
 from raredata_bench.data import payloads
-from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import OPTIONAL_ROWS, Cohort
-from raredata_bench.data.features import FeatureRows
 from raredata_bench.data.target import count_strata
-from raredata_bench.errors import IncompatibleError, InfeasibleError
-from raredata_bench.facts import LearnerInfo, MethodInfo, covers
-from raredata_bench.schema import LabelTarget, Schema, SurvivalTarget, TargetSpec
+from raredata_bench.errors import InfeasibleError
+from raredata_bench.facts import MethodInfo
 from raredata_bench.seeding import rng_for
 
 Decision = Literal["half", "inner"]
-# A column whose spread fell to this share of the real one came back constant; a defect where a sample of as many real
-# rows would agree by chance more rarely than CHANCE, divided among the columns.
-COLLAPSE, CHANCE = 0.01, 0.001
 VIEWS = 64  # rows that a transform is handed at once
-
-
-# -------------------------------------------------------------------------------------------------- methods
 
 
 @dataclass(frozen=True)
@@ -340,27 +333,6 @@ class Synthesizer(Augmenter, ABC):
         """Return exactly ``counts[stratum]`` rows of each stratum named, in any order."""
 
 
-def check_applies(info: MethodInfo, schema: Schema, width: int) -> None:
-    """Raise :class:`IncompatibleError` when a method does not apply to a modality, an outcome or a width."""
-    outcome = outcome_kind(schema.target)
-    if not covers(info.modalities, schema.modality):
-        raise IncompatibleError(f"{info.key} works on {', '.join(info.modalities)}, not on {schema.modality}.")
-    if outcome not in info.targets:
-        raise IncompatibleError(f"{info.key} works on {', '.join(info.targets)} outcomes, not on {outcome}.")
-    if info.p_max is not None and width > info.p_max:
-        raise IncompatibleError(f"{info.key} takes at most {info.p_max} columns; the cohort has {width}.")
-    for alteration, reason in schema.forbids:
-        if alteration in info.alters:
-            raise IncompatibleError(f"{info.key} makes a {alteration}, which would break the label here: {reason}.")
-
-
-def outcome_kind(target: TargetSpec) -> str:
-    """Return ``label``, ``survival`` or ``treatment``."""
-    if isinstance(target, LabelTarget):
-        return "label"
-    return "survival" if isinstance(target, SurvivalTarget) else "treatment"
-
-
 def synthetic_cohort(
     train: Cohort, X: Any, y: np.ndarray, key: str, parents: Sequence[Sequence[int]] | None = None
 ) -> Cohort:
@@ -397,287 +369,8 @@ def _judge(made: Augmented, train: Cohort, request: Request, info: MethodInfo) -
     filled = [count for name, count in train.counts.items() if request.add.get(name, 0) > 0]
     if status == "ok" and filled and min(filled) < info.n_soft:
         status, reason = "low_n", f"fitted on {min(filled)} rows in a stratum; {info.n_soft} are advised"
-    worse = _defect(made, train, request, info)
+    excused = bool(made.removed) or info.kind == "reweight"
+    worse = defect(made.synthetic, train, request.add, excused)
     if worse is not None:
         status, reason = worse
     return replace(made, status=status, reason=reason)
-
-
-def _defect(made: Augmented, train: Cohort, request: Request, info: MethodInfo) -> tuple[str, str] | None:
-    """Return status and reason of the worst thing wrong with the rows made, or None."""
-    synthetic, asked = made.synthetic, sum(request.add.values())
-    if not len(synthetic):
-        if made.removed or info.kind == "reweight":
-            return None
-        return "noop", f"asked for {asked} rows, got none" if asked else "the plan asks for no row here"
-    matrix = synthetic.matrix
-    if np.isinf(matrix).any():
-        return "nonfinite", f"{int(np.isinf(matrix).any(axis=1).sum())} of {len(synthetic)} rows hold infinite values"
-    # What few real rows have, as many made rows may all lack by chance.
-    lacking = np.isnan(train.matrix).mean(axis=0)
-    empty = np.isnan(matrix).all(axis=0) & (lacking ** len(matrix) < CHANCE / max(1, matrix.shape[1])) & (lacking < 1)
-    if empty.any():
-        names = [train.schema.names[j] for j in np.flatnonzero(empty)[:3]]
-        return "invalid_rows", f"columns {names} came back without a value"
-    delivered = synthetic.counts
-    off = {
-        name: (n, delivered.get(name, 0))
-        for name, n in request.add.items()
-        if abs(delivered.get(name, 0) - n) > 0.1 * n
-    }
-    if off:
-        return "degraded", "; ".join(f"{name}: asked for {a}, got {b}" for name, (a, b) in off.items())
-    rows = np.unique(matrix, axis=0)
-    if _repeats_matter(synthetic) and len(rows) < 0.8 * len(matrix):
-        return "degraded", f"{len(matrix) - len(rows)} of {len(matrix)} rows repeat another one"
-    flat = _lost_variation(matrix, train.matrix[np.isin(train.strata, np.unique(synthetic.strata))])
-    if flat.any():
-        names = [train.schema.names[j] for j in np.flatnonzero(flat)[:3]]
-        return "degraded", f"{int(flat.sum())} columns came back constant, among them {names}"
-    return None
-
-
-def _repeats_matter(synthetic: Cohort) -> bool:
-    """Whether repeated rows are a defect: not where every row is declared to be the copy of one parent."""
-    lineage = synthetic.parents
-    return lineage is None or not all(len(row) == 1 for row in lineage)
-
-
-def _lost_variation(made: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Whether each column collapsed to one value where as many real rows would hardly agree by chance, bool (p,)."""
-    n = (~np.isnan(made)).sum(axis=0)
-    suspects = (n > 1) & (_spread(made) <= COLLAPSE * _spread(real)) & (_spread(real) > 0)
-    for j in np.flatnonzero(suspects):
-        observed = real[~np.isnan(real[:, j]), j]
-        share = np.unique(observed, return_counts=True)[1].max() / len(observed)
-        suspects[j] = share ** n[j] < CHANCE / len(n)
-    return suspects
-
-
-def _spread(matrix: np.ndarray) -> np.ndarray:
-    """Return the standard deviation of the values there are in each column, 0 where there is none, float64 (p,)."""
-    n = np.maximum((~np.isnan(matrix)).sum(axis=0), 1)
-    centred = matrix - np.nansum(matrix, axis=0) / n
-    return np.asarray(np.sqrt(np.nansum(centred**2, axis=0) / n))
-
-
-# ------------------------------------------------------------------------------------------------- learners
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingSet:
-    """Rows for one fit of a learner.
-
-    Parameters
-    ----------
-    cohort : Cohort
-        Real and synthetic training rows.
-    coder : Coder
-        Fitted on the real training rows of the fold, for every method alike.
-    seed : int
-        In [0, 2**63); does not depend on the method, so that initialisations are paired.
-    weights : ndarray of float64, shape (n,), or None
-    online : Online or None
-        Of an online method: its rows are the last ``len(online.parents)`` of ``cohort``.
-    drawn : dict of str to int
-        Fresh views that :meth:`rows` has drawn so far, by stratum.
-    """
-
-    cohort: Cohort
-    coder: Coder
-    seed: int
-    weights: np.ndarray | None = None
-    online: Online | None = None
-    drawn: dict[str, int] = field(default_factory=dict)
-
-    def rows(self, index: np.ndarray, rng: np.random.Generator) -> Any:
-        """Return the payload of a batch: rows ``index`` (b,), those that an online method made as fresh views."""
-        index = np.asarray(index)
-        if self.online is None:
-            return payloads.take(self.cohort.X, index)
-        first = len(self.cohort) - len(self.online.parents)
-        views = np.flatnonzero(index >= first)
-        if not len(views):
-            return payloads.take(self.cohort.X, index)
-        for name, count in self.cohort.take(index[views]).counts.items():
-            self.drawn[name] = self.drawn.get(name, 0) + count
-        fresh = self.online.transform.fresh(self.real, self.online.parents[index[views] - first], rng)
-        still = np.flatnonzero(index < first)
-        if not len(still):
-            return fresh
-        both = payloads.stack(payloads.take(self.cohort.X, index[still]), [fresh])
-        return payloads.take(both, np.argsort(np.concatenate([still, views])))
-
-    @cached_property
-    def real(self) -> Cohort:
-        """The rows that no method made."""
-        made = 0 if self.online is None else len(self.online.parents)
-        return self.cohort.take(np.arange(len(self.cohort) - made))
-
-    @cached_property
-    def matrix(self) -> np.ndarray:
-        """Encoded rows, float64 (n, q)."""
-        return self.coder.encode(self.cohort.X)
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What a fitted learner says of rows.
-
-    Parameters
-    ----------
-    proba : ndarray of float64, shape (n, K), or None
-        Class probabilities in the order of the target's classes; rows sum to 1.
-    risk : ndarray of float64, shape (n,), or None
-        Higher means an earlier event.
-    times : ndarray of float64, shape (t,), or None
-        Days, increasing.
-    survival : ndarray of float64, shape (n, t), or None
-        Probability of being event-free at each of ``times``.
-    """
-
-    proba: np.ndarray | None = None
-    risk: np.ndarray | None = None
-    times: np.ndarray | None = None
-    survival: np.ndarray | None = None
-
-
-class Fitted(ABC):
-    """A fitted learner."""
-
-    n_parameters: int | None = None
-
-    @abstractmethod
-    def predict(self, cohort: Cohort) -> Prediction:
-        """Predict for every row of ``cohort``."""
-
-
-@dataclass(kw_only=True, eq=False)
-class Learner(ABC):
-    """A downstream model. Subclass :class:`LoopLearner`, or this where many fits train together."""
-
-    info: LearnerInfo
-
-    @final
-    def fit_many(self, sets: Sequence[TrainingSet]) -> list[Fitted]:
-        """Fit one model per training set; each equals the same model fitted alone.
-
-        Raises
-        ------
-        IncompatibleError
-            The learner does not take this outcome or modality.
-        InfeasibleError
-            A training set holds one class only, or no event.
-        """
-        for one in sets:
-            check_learnable(self.info, one.cohort)
-        return self._fit_many(sets)
-
-    @final
-    def fit(self, training: TrainingSet) -> Fitted:
-        """Fit one model."""
-        return self.fit_many([training])[0]
-
-    @abstractmethod
-    def _fit_many(self, sets: Sequence[TrainingSet]) -> list[Fitted]: ...
-
-
-class LoopLearner(Learner, ABC):
-    """A learner that fits its models one by one."""
-
-    @final
-    def _fit_many(self, sets: Sequence[TrainingSet]) -> list[Fitted]:
-        return [self._fit(one) for one in sets]
-
-    @abstractmethod
-    def _fit(self, training: TrainingSet) -> Fitted: ...
-
-
-def check_learnable(info: LearnerInfo, cohort: Cohort) -> None:
-    """Raise a typed error when a learner cannot be trained on these rows."""
-    kind = outcome_kind(cohort.schema.target)
-    if kind not in info.targets:
-        raise IncompatibleError(f"{info.key} learns {', '.join(info.targets)} outcomes, not {kind}.")
-    if not covers(info.modalities, cohort.schema.modality):
-        raise IncompatibleError(f"{info.key} learns from {', '.join(info.modalities)}, not {cohort.schema.modality}.")
-    if info.reads == "raw" and isinstance(cohort.X, FeatureRows):
-        modality = cohort.schema.modality
-        raise IncompatibleError(f"{info.key} reads {modality} rows; these are rows of their features only.")
-    missing = [name for name, count in cohort.counts.items() if not count]
-    if kind == "label" and missing:
-        raise InfeasibleError(f"{info.key} needs a training row of every class; there is none of {missing}.")
-    if kind == "survival" and cohort.counts["event"] == 0:
-        raise InfeasibleError(f"{info.key} needs at least one event in the training rows; there is none.")
-
-
-# -------------------------------------------------------------------------------------------------- scorers
-
-
-@dataclass(frozen=True)
-class NotEstimable:
-    """A score that cannot be estimated, and why."""
-
-    reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What a utility, calibration, survival or treatment scorer is given: one test fold and what was predicted.
-
-    Parameters
-    ----------
-    y : ndarray, shape (n,)
-        Outcome of the real, untouched test subjects (or rows, where these are judged), in the dtype of ``target``.
-    target : TargetSpec
-    prediction : Prediction
-    train_y : ndarray
-        Outcome of the full real outer training fold: censoring weights and prevalence come from here, for all
-        methods and regimes alike.
-    prior : ndarray of float64, shape (K,), or None
-        Class shares (weighted) of the rows that the learner was trained on, for prior correction.
-    threshold : float
-        Cut for decisions of two-class problems.
-    arm : ndarray of int64, shape (n,), or None
-        Randomised arm, for treatment tasks.
-    by_arm : tuple of Prediction or None
-        Predictions with the arm column set to each arm in turn, for treatment tasks.
-    subject : ndarray of str, shape (n,), or None
-        The person of each of these n rows; where a person is judged by all rows together, there is one for each.
-    drawn : mapping of str to int
-        Fresh views that an online method gave the learner, by stratum.
-    """
-
-    y: np.ndarray
-    target: TargetSpec
-    prediction: Prediction
-    train_y: np.ndarray
-    prior: np.ndarray | None = None
-    threshold: float = 0.5
-    arm: np.ndarray | None = None
-    by_arm: tuple[Prediction, ...] | None = None
-    subject: np.ndarray | None = None
-    drawn: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """What a fidelity, diversity or privacy scorer is given.
-
-    Parameters
-    ----------
-    train : Cohort
-        A: the real rows that the method was fitted on.
-    holdout : Cohort
-        H: real rows that the method never saw, and that are not in the outer test fold.
-    synthetic : Cohort
-        S.
-    coder : Coder
-        Fitted on A.
-    seed : int
-    """
-
-    train: Cohort
-    holdout: Cohort
-    synthetic: Cohort
-    coder: Coder
-    seed: int
