@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 
 # Among the modalities of a method or a learner: every one, also those that packages of others may add.
 ANY = "any"
+# What a method may do to a row (``alters``), and a dataset may forbid (``forbids``).
+ALTERATIONS = (
+    "rotation", "flip", "shift", "scaling", "shape", "cropping", "colour", "intensity", "blur", "noise", "mixing",
+    "pitch", "tempo", "spectrum", "time",
+)  # fmt: skip
 
 
 def covers(modalities: Sequence[str], modality: str) -> bool:
@@ -39,9 +44,8 @@ class DatasetInfo:
     time_unit, time_source : str
         Unit of the times in the source, and what says so.
     forbids : mapping of str to str
-        Alterations that would change the outcome of a row, with the reason; methods that make one are refused. Words:
-        rotation, flip, shift, scaling, shape, cropping, colour, intensity, blur, noise, mixing, pitch, tempo, spectrum,
-        time.
+        Alterations that would change the outcome of a row, with the reason; methods that make one are refused. Words
+        are those of :data:`ALTERATIONS`.
     requires : tuple of str
         Import names of optional packages.
     """

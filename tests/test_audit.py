@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from raredata_bench.audit.audit import audit, brief
 from raredata_bench.audit.findings import Finding
-from raredata_bench.audit.ranks import column_aucs, held_out_auc
+from raredata_bench.audit.ranks import column_aucs, held_out_auc, macro_columns
 from raredata_bench.audit.sizes import detectable_gain, sizes
 from raredata_bench.bench import registry
 from raredata_bench.bench.material import load_cohort
@@ -220,6 +220,11 @@ def test_areas_of_columns_are_those_of_the_rank_test() -> None:
             matrix[there & positive, j], matrix[there & ~positive, j], method="asymptotic", use_continuity=False
         )
         assert p[j] == pytest.approx(test.pvalue, rel=1e-9)
+    five = np.arange(40) % 5
+    each = [column_aucs(matrix, five == k) for k in range(5)]
+    both = macro_columns(matrix, five)
+    np.testing.assert_allclose(both[0], np.mean([one[0] for one in each], axis=0))
+    np.testing.assert_allclose(both[1], np.minimum(1, 5 * np.min([one[1] for one in each], axis=0)))
     assert column_aucs(np.ones((40, 1)), positive) == (np.array([0.5]), np.array([1.0]))
 
 

@@ -36,6 +36,7 @@ from raredata_bench.datasets.simulators.als import AlsTruth
 from raredata_bench.errors import InfeasibleError
 from raredata_bench.methods.statistical import dynamic_networks as dynamic
 from raredata_bench.methods.statistical import linear_networks as linear
+from raredata_bench.methods.statistical import margins
 from raredata_bench.schema import TIME_UNITS, Column, LabelTarget, Schema, SurvivalTarget
 from raredata_bench.testing import methods as checks
 
@@ -183,7 +184,7 @@ def test_what_is_too_small_is_refused_with_the_number_needed(key: str) -> None:
 
 def test_scores_of_a_binary_column_are_conditional_means() -> None:
     share = 0.2
-    scores = linear.normal_scores(np.repeat([0.0, 1.0], [800, 200])[:, None])
+    scores = margins.normal_scores(np.repeat([0.0, 1.0], [800, 200])[:, None])
     height = norm.pdf(norm.ppf(1 - share))
     assert np.unique(scores.values) == pytest.approx([-height / (1 - share), height / share])
     assert scores.hermite[0, 0] == pytest.approx(height**2 / (share * (1 - share)))
@@ -199,7 +200,7 @@ def test_latent_correlation_of_binary_columns_is_tetrachoric(rho: float, cuts: t
     cells = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=float)
     shares = np.array([both, low[0] - both, low[1] - both, 1 - low[0] - low[1] + both])
     rows = np.repeat(cells, np.rint(shares * 200_000).astype(int), axis=0)
-    assert linear.normal_scores(rows).latent(0.0)[0, 1] == pytest.approx(rho, abs=0.01)
+    assert margins.normal_scores(rows).latent(0.0)[0, 1] == pytest.approx(rho, abs=0.01)
 
 
 def test_bic_is_that_of_least_squares_and_of_pgmpy() -> None:

@@ -25,7 +25,8 @@ from raredata_bench.data.table import conform
 from raredata_bench.data.target import survival_array
 from raredata_bench.errors import IncompatibleError, InfeasibleError
 from raredata_bench.facts import covers
-from raredata_bench.methods.statistical.copula import StratumModel, fit_stratum, shrinkage_of
+from raredata_bench.methods.statistical.copula import StratumModel, fit_stratum
+from raredata_bench.methods.statistical.margins import shrinkage_of
 from raredata_bench.schema import Column, LabelTarget, Schema, SurvivalTarget
 from raredata_bench.seeding import rng_for, seed32
 from raredata_bench.testing import methods as checks

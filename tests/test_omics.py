@@ -17,7 +17,7 @@ from raredata_bench.contracts.learners import TrainingSet
 from raredata_bench.data.blocks import Blocks
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
-from raredata_bench.data.omics import OmicsMatrix
+from raredata_bench.data.omics import LOG_CPM, OmicsMatrix
 from raredata_bench.datasets import fakes_raw
 from raredata_bench.datasets.simulators import omics
 from raredata_bench.errors import CohortError, ConfigError, IncompatibleError, InfeasibleError, MissingDataError
@@ -146,7 +146,7 @@ def test_thinning_finds_the_reads_behind_logs_of_counts_per_million() -> None:
     # Every patient has a gene with one read, so that the depth can be found.
     values = counts.matrix.copy()
     values[:, 0] = 1
-    columns = tuple(Column(name, unit=omics.LOG_CPM, low=0.0) for name in omics.GENE_NAMES)
+    columns = tuple(Column(name, unit=LOG_CPM, low=0.0) for name in omics.GENE_NAMES)
     schema = Schema("omics", columns, counts.schema.target)
     logs = replace(counts, X=OmicsMatrix(omics.log_cpm(values), omics.GENE_NAMES), schema=schema)
     parent, made = views("count_thinning", logs)

@@ -11,7 +11,7 @@ from raredata_bench.bench import registry
 from raredata_bench.bench.material import load_cohort
 from raredata_bench.contracts.applies import check_applies
 from raredata_bench.errors import IncompatibleError, MissingDataError
-from raredata_bench.facts import covers
+from raredata_bench.facts import ALTERATIONS, covers
 from raredata_bench.schema import MODALITIES
 
 STUDY = registry.node("study", "modalities")
@@ -66,3 +66,10 @@ def test_five_methods_and_two_learners_apply(block: dict[str, Any], key: str) ->
             except IncompatibleError:
                 continue
         assert len(working) >= 5 and "none" in working, (key, learner, working)
+
+
+def test_alterations_are_words_that_both_sides_know() -> None:
+    for key in registry.options("method"):
+        assert set(registry.info_of("method", key).alters) <= set(ALTERATIONS), key
+    for key in registry.options("dataset"):
+        assert set(registry.info_of("dataset", key).forbids) <= set(ALTERATIONS), key

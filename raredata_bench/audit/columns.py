@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from raredata_bench.audit.findings import Finding, listed
-from raredata_bench.audit.ranks import macro_columns
+from raredata_bench.audit.ranks import distinct, macro_columns
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.histories import Histories
 from raredata_bench.schema import Column, SurvivalTarget, TrialTarget
@@ -184,10 +184,5 @@ def _spearman(matrix: np.ndarray, time: np.ndarray) -> np.ndarray:
     ranks -= ranks.mean(axis=0)
     own -= own.mean()
     norm = np.linalg.norm(ranks, axis=0) * np.linalg.norm(own)
-    usable = (np.ptp(filled, axis=0) > 0) & ~np.isnan(matrix).any(axis=0) & (_distinct(filled) > 5)
+    usable = (np.ptp(filled, axis=0) > 0) & ~np.isnan(matrix).any(axis=0) & (distinct(filled) > 5)
     return np.where(usable, np.abs(own @ ranks) / np.maximum(norm, 1e-12), 0.0)
-
-
-def _distinct(matrix: np.ndarray) -> np.ndarray:
-    ordered = np.sort(matrix, axis=0)
-    return np.asarray((np.diff(ordered, axis=0) != 0).sum(axis=0) + 1)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from raredata_bench.audit.findings import Finding, listed
+from raredata_bench.audit.ranks import distinct
 from raredata_bench.audit.thumbnails import thumbnails
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.images import Images
@@ -95,19 +96,13 @@ def _comparable(cohort: Cohort) -> tuple[np.ndarray, np.ndarray]:
     Columns with few distinct values agree by chance, and so do rows of whom little was measured.
     """
     matrix = cohort.matrix[:, _measured(cohort)]
-    fine = (_distinct(matrix) >= len(matrix) / 2) & (np.isnan(matrix).mean(axis=0) <= GAPS)
+    fine = (distinct(matrix) >= len(matrix) / 2) & (np.isnan(matrix).mean(axis=0) <= GAPS)
     matrix = matrix[:, fine]
     rows = np.flatnonzero(np.isnan(matrix).mean(axis=1) <= GAPS) if matrix.shape[1] else np.empty(0, np.int64)
     matrix = matrix[rows]
     if len(rows) and np.isnan(matrix).any():
         matrix = np.where(np.isnan(matrix), np.nanmedian(matrix, axis=0), matrix)
     return matrix, rows
-
-
-def _distinct(matrix: np.ndarray) -> np.ndarray:
-    """Return the number of distinct values of each column, int64 (p,)."""
-    ordered = np.sort(matrix, axis=0)
-    return np.asarray((np.diff(ordered, axis=0) > 0).sum(axis=0) + 1)
 
 
 def _pairs(points: np.ndarray, radius: float, subject: np.ndarray) -> list[tuple[int, int]]:

@@ -12,6 +12,8 @@ from raredata_bench.data import payloads
 from raredata_bench.errors import CohortError
 from raredata_bench.schema import Schema
 
+LOG_CPM = "log2(CPM+1)"  # the unit of logs of counts per million, behind which reads can be found again
+
 
 @dataclass(frozen=True, eq=False)
 class OmicsMatrix:

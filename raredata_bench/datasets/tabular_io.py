@@ -142,7 +142,7 @@ def _from_text(content: bytes, where: str) -> RawTable:
 def _from_workbook(path: Path) -> RawTable:
     book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     sheet = book.worksheets[0]
-    rows = [[_text(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
+    rows = [[text_of(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
     notes: tuple[str, ...] = ()
     if len(book.sheetnames) > 1:
         notes = (f"Of {len(book.sheetnames)} sheets the first, {sheet.title!r}, is read.",)
@@ -157,7 +157,7 @@ def _from_workbook(path: Path) -> RawTable:
 
 def _from_frame(frame: pd.DataFrame, where: str) -> RawTable:
     names = [str(name) for name in frame.columns]
-    columns = [[_text(None if pd.isna(v) else v) for v in frame.iloc[:, j].tolist()] for j in range(len(names))]
+    columns = [[text_of(None if pd.isna(v) else v) for v in frame.iloc[:, j].tolist()] for j in range(len(names))]
     return _table(names, columns, len(frame), where, ())
 
 
@@ -187,7 +187,7 @@ def _table(
     return RawTable(names, dict(zip(names, kept, strict=True)), n, where, commas, notes)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     """Return one cell of a typed source as text; whole floats without their point, dates in ISO format."""
     if value is None:
         return ""
@@ -299,4 +299,4 @@ def codes_for(missing: Any) -> Mapping[str, tuple[str, ...]]:
 
 def _listed(codes: Any) -> tuple[str, ...]:
     values = codes if isinstance(codes, Sequence) and not isinstance(codes, str) else [codes]
-    return tuple(_text(value) for value in values)
+    return tuple(text_of(value) for value in values)

@@ -58,7 +58,7 @@ def read(asked: Mapping[str, Any]) -> Cohort:
 
 def _obs(obs: pd.DataFrame, where: str) -> io.RawTable:
     cells = {
-        str(name): ["" if pd.isna(value) else io._text(value) for value in obs[name].tolist()] for name in obs.columns
+        str(name): ["" if pd.isna(value) else io.text_of(value) for value in obs[name].tolist()] for name in obs.columns
     }
     if not cells:
         raise CohortError(f"{where} has no column in obs, so no outcome.")

@@ -19,16 +19,12 @@ from raredata_bench.data.target import stratum_codes
 from raredata_bench.datasets import tabular_io as io
 from raredata_bench.datasets import user_outcome
 from raredata_bench.errors import CohortError, ConfigError, closest
+from raredata_bench.facts import ALTERATIONS
 from raredata_bench.schema import Schema, SurvivalTarget, TargetSpec, TrialTarget
 
 SPECIAL = ("subject", "site", "split_by", "split")
 SIDES = {"train": "train", "training": "train", "test": "test", "testing": "test", "holdout": "test"}
 UNITS = ("subject", "row")
-# What a method may do to a row, in the words of ``DatasetInfo.forbids``.
-ALTERATIONS = (
-    "rotation", "flip", "shift", "scaling", "shape", "cropping", "colour", "intensity", "blur", "noise", "mixing",
-    "pitch", "tempo", "spectrum", "time",
-)  # fmt: skip
 _LETTERS = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ø": "o", "æ": "ae", "ł": "l"}
 )

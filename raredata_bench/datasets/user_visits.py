@@ -43,8 +43,7 @@ def read(asked: Mapping[str, Any]) -> Cohort:
     X, names, notes = _histories(table, asked, rows, subject, time, unit)
     X, rows, cut = _at_landmark(X, names, rows, asked, file.name)
     key = safe_key(str(asked.get("name") or stem_of(file)))
-    plain = {name: value for name, value in asked.items() if name not in ("unit",)}
-    return rows.cohort(key, X, X.columns, "history", plain, [*coded, *notes, *cut])
+    return rows.cohort(key, X, X.columns, "history", asked, [*coded, *notes, *cut])
 
 
 _WHAT = {"subject": "person", "time": "visit's time"}

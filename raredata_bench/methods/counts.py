@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raredata_bench.data.omics import LOG_CPM
 from raredata_bench.errors import IncompatibleError
 from raredata_bench.schema import Column
 
-LOG_CPM = "log2(CPM+1)"
 MILLION = 1e6
 
 

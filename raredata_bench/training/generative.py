@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from raredata_bench.errors import ConfigError, InfeasibleError
 from raredata_bench.seeding import seed32
-from raredata_bench.training.loop import one_thread, quiet
+from raredata_bench.training.loop import Batches, one_thread, quiet
 from raredata_bench.training.seeds import draw_batches
 
 PER_ROOT = 200  # updates for each square root of a row
@@ -200,19 +200,6 @@ def _shadow(net: nn.Module, half_life: float) -> AveragedModel:
     return AveragedModel(net, avg_fn=mix, use_buffers=True)
 
 
-class _Batches:
-    """The batches, one after the other. Not a list, which Lightning would take for many loaders."""
-
-    def __init__(self, rows: np.ndarray) -> None:
-        self.rows = torch.as_tensor(rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self.rows)
-
-
 @contextmanager
 def torch_seeded(rng: np.random.Generator) -> Iterator[None]:
     """Seed PyTorch's generator from ``rng``, use one thread, and put both back afterwards."""
@@ -228,6 +215,7 @@ def fit_family(
     rng: np.random.Generator,
     held: np.ndarray | None = None,
     multiple: int = 1,
+    who: str = "a generator",
 ) -> tuple[Family, Trained]:
     """Make a family, train it, and return it on the CPU in evaluation mode with the weights that it samples with.
 
@@ -244,6 +232,8 @@ def fit_family(
         Positions of rows that are not learnt from, which may end the training.
     multiple : int
         What the rows of an update are a multiple of, where there are so many.
+    who : str
+        Key of the method, for errors.
 
     Raises
     ------
@@ -256,11 +246,11 @@ def fit_family(
         family = make()
         module = _Module(family, updates, budget, held)
         trainer = Trainer(accelerator=budget.accelerator, devices=1, max_epochs=1, barebones=True)
-        trainer.fit(module, train_dataloaders=_Batches(batches))
+        trainer.fit(module, train_dataloaders=Batches(batches))
         module.settle()
     family = family.cpu().eval()
     if not all(torch.isfinite(parameter).all() for parameter in family.parameters()):
         raise InfeasibleError(
-            f"The training on {len(rows)} rows diverged: weights are no finite numbers. Lower the learning rate."
+            f"The training of {who} on {len(rows)} rows diverged: weights are not finite. Lower the learning rate."
         )
     return family, Trained(module.done, module.done < updates, module.best)

@@ -127,6 +127,19 @@ class _Blocks:
         return iter(self.blocks)
 
 
+class Batches:
+    """The batches, one after the other. Not a list, which Lightning would take for many loaders."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows = torch.as_tensor(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.rows)
+
+
 def train(starts: Sequence[Layers], objective: Objective, rows: np.ndarray, budget: Budget) -> list[Layers]:
     """Train the members of one stack together and return their parameters.
 

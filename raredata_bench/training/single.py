@@ -6,7 +6,7 @@ another. The budget is a number of updates, the same for every method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from raredata_bench.contracts.learners import TrainingSet
 from raredata_bench.data import payloads
 from raredata_bench.errors import ConfigError
 from raredata_bench.training.heads import Head
-from raredata_bench.training.loop import one_thread, quiet
+from raredata_bench.training.loop import Batches, one_thread, quiet
 from raredata_bench.training.seeds import draw_batches
 
 # From a payload to what the network takes; fitted on the real training rows of the fold.
@@ -77,19 +77,6 @@ class NetModule(LightningModule):
         schedule.step()  # type: ignore[union-attr]
 
 
-class _Batches:
-    """The batches, one after the other. Not a list, which Lightning would take for many loaders."""
-
-    def __init__(self, rows: np.ndarray) -> None:
-        self.rows = torch.as_tensor(rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self.rows)
-
-
 def train_net(
     make: Callable[[], nn.Module], head: Head, training: TrainingSet, encode: Encoder, weights: np.ndarray,
     budget: NetBudget,
@@ -116,7 +103,7 @@ def train_net(
         rows = draw_batches(len(training.cohort), budget.batch, budget.updates, rng)
         module = NetModule(net, head, training, encode, weights, budget, rng)
         trainer = Trainer(accelerator=budget.accelerator, devices=1, max_epochs=1, barebones=True)
-        trainer.fit(module, train_dataloaders=_Batches(rows))
+        trainer.fit(module, train_dataloaders=Batches(rows))
     return net.cpu().eval()
 
 

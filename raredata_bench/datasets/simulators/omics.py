@@ -12,7 +12,7 @@ from scipy.special import expit, gammaln
 
 from raredata_bench.data.blocks import Blocks
 from raredata_bench.data.cohort import Cohort
-from raredata_bench.data.omics import OmicsMatrix
+from raredata_bench.data.omics import LOG_CPM, OmicsMatrix
 from raredata_bench.errors import ConfigError
 from raredata_bench.facts import DatasetInfo
 from raredata_bench.schema import Column, LabelTarget, Schema
@@ -28,8 +28,6 @@ CPGS, METABOLITES = 100, 40
 CPG_NOISE, METABOLITE_NOISE, CPG_DIRECT = 0.8, 0.5, 0.3
 MISSING = 0.2
 BLOCKS = ("expression", "methylation", "metabolites")
-# The unit that count thinning knows how to undo.
-LOG_CPM = "log2(CPM+1)"
 GENE_NAMES = tuple(f"G{g:03d}" for g in range(GENES))
 CPG_NAMES = tuple(f"CpG{g:03d}" for g in range(CPGS))
 METABOLITE_NAMES = tuple(f"M{g:02d}" for g in range(METABOLITES))

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -298,10 +299,8 @@ class GridSynthesizer(Synthesizer, ABC):
             updates=self.updates, batch=self.batch, average=self.average, accelerator=self.accelerator
         )
         classes = len(train.schema.target.strata)
-        try:
-            family, _ = fit_family(lambda: self._make(grid, x, labels, classes), rows, budget, rng, held)
-        except InfeasibleError as error:
-            raise InfeasibleError(f"{self.info.key}: {error}") from error
+        make = partial(self._make, grid, x, labels, classes)
+        family, _ = fit_family(make, rows, budget, rng, held, who=self.info.key)
         assert isinstance(family, GridFamily)
         self._family = family
         self.n_parameters = sum(one.numel() for one in family.parameters())

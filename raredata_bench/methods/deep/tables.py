@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -13,15 +13,16 @@ from scipy.special import ndtr, ndtri
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raredata_bench.contracts.methods import Sampled, Synthesizer
+from raredata_bench.contracts.methods import Sampled
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.target import survival_array
 from raredata_bench.errors import InfeasibleError
-from raredata_bench.methods.statistical.copula import Margins
+from raredata_bench.methods.deep.network import NetworkSynthesizer, hold_out, weights_of
+from raredata_bench.methods.statistical.margins import Margins
 from raredata_bench.schema import SurvivalTarget
-from raredata_bench.training.generative import Family, GenerativeBudget, Trained, fit_family, torch_seeded
+from raredata_bench.training.generative import Family, GenerativeBudget, fit_family, torch_seeded
 
 TAIL = 0.2  # share of the rows from which the scale of a margin's tails is taken, as in the Gaussian copula
 NEVER = -1e9  # the logit of a level that a column does not have
@@ -210,35 +211,6 @@ def mlp(
     return nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
 
-def weights_of(net: nn.Module) -> int:
-    """Return the number of parameters of a network."""
-    return sum(parameter.numel() for parameter in net.parameters())
-
-
-def hold_out(
-    strata: np.ndarray, share: float, least: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return rows to learn from and rows to stop by, int64; the latter None below ``least`` rows.
-
-    Parameters
-    ----------
-    strata : ndarray of int64, shape (n,)
-    share : float
-        Of each stratum, rounded down, in [0, 1).
-    least : int
-        Rows below which all are learnt from.
-    """
-    n = len(strata)
-    if not share or n < least:
-        return np.arange(n), None
-    held = [
-        rng.choice(pool, int(share * len(pool)), replace=False)
-        for pool in (np.flatnonzero(strata == code) for code in np.unique(strata))
-    ]
-    rows = np.sort(np.concatenate(held))
-    return (np.setdiff1d(np.arange(n), rows), rows) if len(rows) else (np.arange(n), None)
-
-
 class TableFamily(Family, ABC):
     """Networks that learn rows of a mixed table and draw others.
 
@@ -269,43 +241,18 @@ class TableFamily(Family, ABC):
 
 
 @dataclass(kw_only=True, eq=False)
-class TableNetwork(Synthesizer, ABC):
+class TableNetwork(NetworkSynthesizer, ABC):
     """A network that is fitted on all strata of a mixed table at once and asked for rows of one by its code.
 
     Parameters
     ----------
-    updates : int or None
-        Updates of the generator; None for 200 sqrt(n) within the bounds below.
-    updates_min, updates_max : int
-        Bounds of that rule.
     epochs : int or None
-        Passes over the rows instead of that rule, as published settings count; ``updates`` goes before it.
-    batch : int
-        Rows of an update, at most.
-    average : float
-        Half-life of the exponential average of the weights, as a share of the updates; 0 for none.
-    stop_share : float
-        Share of each stratum that is not learnt from and ends the training early; 0 for none.
-    stop_from : int
-        Training rows below which none are held out.
-    check_every, patience : int
-        Every so many updates the loss on those rows is looked at; after so many looks without a better one it ends.
-    accelerator : str
-        Lightning's; ``auto`` takes a GPU where there is one.
+        Passes over the rows instead of the rule for updates, as published settings count; ``updates`` goes before it.
+    updates, updates_min, updates_max, batch, average, stop_share, stop_from, check_every, patience, accelerator
+        See :class:`raredata_bench.methods.deep.network.NetworkSynthesizer`.
     """
 
-    updates: int | None = None
-    updates_min: int = 1000
-    updates_max: int = 20_000
     epochs: int | None = None
-    batch: int = 64
-    average: float = 0.1
-    stop_share: float = 0.2
-    stop_from: int = 50
-    check_every: int = 100
-    patience: int = 10
-    accelerator: str = "auto"
-    trained: Trained | None = field(init=False, default=None, repr=False)
     _code: TableCode | None = field(init=False, default=None, repr=False)
     _family: TableFamily | None = field(init=False, default=None, repr=False)
 
@@ -320,25 +267,16 @@ class TableNetwork(Synthesizer, ABC):
         learnt, held = hold_out(train.strata, self.stop_share, self.stop_from, rng)
         smallest = min(count for name, count in train.counts.items() if name in self.wanted)
         make, multiple = self._plan(rows, smallest, learnt)
-        family, self.trained = fit_family(make, learnt, self.budget(len(learnt)), rng, held, multiple)
+        family, self.trained = fit_family(make, learnt, self.budget(len(learnt)), rng, held, multiple, self.info.key)
         assert isinstance(family, TableFamily)
         self._family, self.n_parameters = family, weights_of(family)
 
     def budget(self, n: int) -> GenerativeBudget:
         """Return the budget for ``n`` rows to learn from."""
-        updates = self.updates
-        if updates is None and self.epochs is not None:
-            updates = self.epochs * -(-n // min(self.batch, n))
-        return GenerativeBudget(
-            updates=updates,
-            least=self.updates_min,
-            most=self.updates_max,
-            batch=self.batch,
-            average=self.average,
-            check_every=self.check_every,
-            patience=self.patience,
-            accelerator=self.accelerator,
-        )
+        budget = super().budget(n)
+        if self.updates is None and self.epochs is not None:
+            return replace(budget, updates=self.epochs * -(-n // min(self.batch, n)))
+        return budget
 
     def _sample(self, counts: Mapping[str, int], rng: np.random.Generator) -> Sampled:
         assert self._code is not None and self._family is not None

@@ -13,19 +13,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
-from raredata_bench.contracts.methods import Sampled, Synthesizer
+from raredata_bench.contracts.methods import Sampled
 from raredata_bench.data import payloads
 from raredata_bench.data.blocks import Blocks
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
+from raredata_bench.data.omics import LOG_CPM
 from raredata_bench.data.target import survival_array
 from raredata_bench.errors import IncompatibleError
-from raredata_bench.methods.counts import LOG_CPM, Reads, logs_of
-from raredata_bench.methods.deep.tables import hold_out, mlp, weights_of
+from raredata_bench.methods.counts import Reads, logs_of
+from raredata_bench.methods.deep.network import NetworkSynthesizer, hold_out, weights_of
+from raredata_bench.methods.deep.tables import mlp
 from raredata_bench.methods.deep.vae_tables import LEAST_SIGMA, LOG_TWO_PI, kl_to_prior, latent_for, penalty
 from raredata_bench.methods.rows import members
 from raredata_bench.schema import SurvivalTarget
-from raredata_bench.training.generative import Family, GenerativeBudget, Trained, fit_family, torch_seeded
+from raredata_bench.training.generative import Family, fit_family, torch_seeded
 
 # The logarithm of the size of a negative binomial: between a dispersion of e^4 and what no cohort tells from Poisson.
 LOG_SIZE = (-4.0, 8.0)
@@ -294,7 +296,7 @@ def rows_of(train: Cohort, matrix: np.ndarray) -> Rows:
 
 
 @dataclass(kw_only=True, eq=False)
-class OmicsVae(Synthesizer):
+class OmicsVae(NetworkSynthesizer):
     """A conditional variational autoencoder of omics, of one block or of several that share a latent.
 
     Do not use it where single features matter more than modules: what the latent dimensions do not carry is independent
@@ -319,20 +321,8 @@ class OmicsVae(Synthesizer):
         Nats of divergence that each latent dimension has for nothing.
     warm_up : float
         Share of the updates over which the KL term rises to its full weight.
-    updates : int or None
-        Updates; None for 200 sqrt(n) within the bounds below.
-    updates_min, updates_max : int
-        Bounds of that rule.
-    batch : int
-        Rows of an update, at most.
-    average : float
-        Half-life of the exponential average of the weights, as a share of the updates; 0 for none.
-    stop_share, stop_from : float, int
-        Share of each stratum that is held out, and the training rows below which none are.
-    check_every, patience : int
-        Every so many updates the loss on those rows is looked at; after so many looks without a better one it ends.
-    accelerator : str
-        Lightning's; ``auto`` takes a GPU where there is one.
+    updates, updates_min, updates_max, batch, average, stop_share, stop_from, check_every, patience, accelerator
+        See :class:`raredata_bench.methods.deep.network.NetworkSynthesizer`.
 
     Raises
     ------
@@ -350,17 +340,6 @@ class OmicsVae(Synthesizer):
     weight_decay: float = 1e-5
     free_bits: float = 0.05
     warm_up: float = 0.1
-    updates: int | None = None
-    updates_min: int = 1000
-    updates_max: int = 20_000
-    batch: int = 64
-    average: float = 0.1
-    stop_share: float = 0.2
-    stop_from: int = 50
-    check_every: int = 100
-    patience: int = 10
-    accelerator: str = "auto"
-    trained: Trained | None = field(init=False, default=None, repr=False)
     _train: Cohort | None = field(init=False, default=None, repr=False)
     _rows: Rows | None = field(init=False, default=None, repr=False)
     _family: BlockVae | None = field(init=False, default=None, repr=False)
@@ -380,18 +359,8 @@ class OmicsVae(Synthesizer):
         latent = latent_for(self.latent, len(train.schema.columns), smallest, adapted)
         learnt, held = hold_out(train.strata, self.stop_share, self.stop_from, rng)
         settings = Settings(lr=self.lr, weight_decay=self.weight_decay, free_bits=self.free_bits, warm_up=self.warm_up)
-        budget = GenerativeBudget(
-            updates=self.updates,
-            least=self.updates_min,
-            most=self.updates_max,
-            batch=self.batch,
-            average=self.average,
-            check_every=self.check_every,
-            patience=self.patience,
-            accelerator=self.accelerator,
-        )
         make = partial(BlockVae, rows, tuple(self.hidden), latent, settings)
-        family, self.trained = fit_family(make, learnt, budget, rng, held)
+        family, self.trained = fit_family(make, learnt, self.budget(len(learnt)), rng, held, who=self.info.key)
         assert isinstance(family, BlockVae)
         self._train, self._rows, self._family = train, rows, family
         self.adapted, self.n_parameters = tuple(adapted), weights_of(family)

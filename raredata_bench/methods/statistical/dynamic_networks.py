@@ -19,8 +19,7 @@ from raredata_bench.data.histories import Histories
 from raredata_bench.data.target import survival_array
 from raredata_bench.errors import InfeasibleError
 from raredata_bench.methods.rows import even_draw, members
-from raredata_bench.methods.statistical.copula import Margins
-from raredata_bench.methods.statistical.linear_networks import normal_scores
+from raredata_bench.methods.statistical.margins import Margins, normal_scores
 from raredata_bench.methods.transforms.histories import settled
 from raredata_bench.schema import Column, SurvivalTarget
 

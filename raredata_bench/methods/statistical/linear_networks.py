@@ -7,80 +7,18 @@ the hash of the columns' names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 import numpy as np
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
-from raredata_bench.contracts.methods import Sampled, Synthesizer
-from raredata_bench.data import payloads
-from raredata_bench.data.coder import Coder
-from raredata_bench.data.cohort import Cohort
-from raredata_bench.data.target import survival_array
-from raredata_bench.methods.rows import members
-from raredata_bench.methods.statistical.copula import Margins, shrinkage_of
-from raredata_bench.schema import SurvivalTarget
+from raredata_bench.methods.statistical.margins import Margins, normal_scores, shrinkage_of
+from raredata_bench.methods.statistical.strata import StratumSynthesizer
 
-TERMS = 24  # of Mehler's series
-BISECTIONS = 40
-STEEPEST = 0.995  # latent correlations lie within plus and minus this
-LEAST_EIGENVALUE = 1e-3
 LEAST_NOISE = 1e-3  # share of the variance of a column that its parents never explain
 TINY = 1e-9
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """Normal scores of columns, and what is lost in them where values are tied.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n, q)
-        Of each cell the expectation of a standard normal variable within the interval of ranks that its value takes.
-    hermite : ndarray of float64, shape (TERMS, q)
-        Expectation of the product of the score with each Hermite polynomial of the latent variable, scaled to variance
-        1, degree 1 first. The first row is the variance of the scores: 1 for distinct values of many rows, .5 for a
-        binary column with shares .2 and .8.
-    """
-
-    values: np.ndarray
-    hermite: np.ndarray
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """Covariance of the scores, float64 (q, q)."""
-        return np.asarray(self.values.T @ self.values / len(self.values))
-
-    @property
-    def observed(self) -> np.ndarray:
-        """Correlation of the scores, float64 (q, q); positive semi-definite, too small where values are tied."""
-        covariance = self.covariance
-        spread = np.sqrt(np.diag(covariance))
-        return covariance / np.outer(spread, spread)
-
-    def latent(self, shrinkage: float) -> np.ndarray:
-        """Return the correlation of the latent normal variables, float64 (q, q), positive definite.
-
-        It is the one under which the scores would covary as they do, less ``shrinkage``, a share in [0, 1]. That is
-        taken off first, since few rows leave cells of two rare levels empty, as only a correlation of -1 would.
-        Mehler's series gives the covariance of two scores as a polynomial of the correlation; bisection solves it.
-        """
-        target = (1 - shrinkage) * self.covariance
-        terms = [np.outer(a, a) for a in self.hermite[::-1]]
-        low, high = np.full_like(target, -STEEPEST), np.full_like(target, STEEPEST)
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            series = np.zeros_like(middle)
-            for term in terms:
-                series = (series + term) * middle
-            above = series > target
-            low, high = np.where(above, low, middle), np.where(above, middle, high)
-        out = (low + high) / 2
-        np.fill_diagonal(out, 1.0)
-        return definite(out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +58,11 @@ class NetworkModel:
     live: np.ndarray
     network: LinearNetwork
 
+    @property
+    def n_parameters(self) -> int:
+        """Numbers held: order statistics, a weight for each arrow and the noise of each column."""
+        return self.margins.ordered.size + self.network.noise.size + sum(w.size for w in self.network.weights)
+
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Return ``count`` rows, float64 (count, p)."""
         u = np.full((count, len(self.live)), 0.5)
@@ -128,7 +71,7 @@ class NetworkModel:
 
 
 @dataclass(kw_only=True, eq=False)
-class LinearBayesNet(Synthesizer):
+class LinearBayesNet(StratumSynthesizer):
     """Per stratum: empirical marginals tied together by a Bayesian network of linear regressions on normal scores.
 
     Beside a copula it says which columns depend on which, and drops what the rows cannot show. The structure is the
@@ -158,30 +101,8 @@ class LinearBayesNet(Synthesizer):
     in_degree: int = 2
     tree_below: int = 30
     tail: float = 0.2
-    _models: dict[str, NetworkModel] = field(init=False, default_factory=dict, repr=False)
-    _coder: Coder | None = field(init=False, default=None, repr=False)
-    _times: np.ndarray | None = field(init=False, default=None, repr=False)
 
-    def _fit(self, train: Cohort, rng: np.random.Generator) -> None:
-        self._coder = Coder.fit(train)
-        matrix = self._coder.filled(train.X)
-        steps = np.array([column.levelled for column in train.schema.columns], dtype=bool)
-        self._times = None
-        if isinstance(train.schema.target, SurvivalTarget):
-            self._times = train.y["time_days"]
-            matrix, steps = np.column_stack([matrix, np.log(self._times)]), np.append(steps, False)
-        self._models = {
-            name: self._fit_stratum(matrix[rows], steps)
-            for name, rows in members(train).items()
-            if len(rows) > 1 and name in self.wanted
-        }
-        # What the models hold: order statistics, a weight for each arrow and the noise of each column.
-        self.n_parameters = sum(
-            m.margins.ordered.size + m.network.noise.size + sum(w.size for w in m.network.weights)
-            for m in self._models.values()
-        )
-
-    def _fit_stratum(self, matrix: np.ndarray, steps: np.ndarray) -> NetworkModel:
+    def _stratum(self, matrix: np.ndarray, steps: np.ndarray) -> NetworkModel:
         n, live = len(matrix), np.ptp(matrix, axis=0) > 0
         scores = normal_scores(matrix[:, live])
         parents = greatest_tree(information(scores.observed))
@@ -189,35 +110,6 @@ class LinearBayesNet(Synthesizer):
             parents = climb(scores.observed, n, parents, self.in_degree)
         R = scores.latent(shrinkage_of(scores.values / scores.values.std(axis=0)))
         return NetworkModel(Margins(np.sort(matrix, axis=0), steps, self.tail), live, regressions(R, parents))
-
-    def _sample(self, counts: Mapping[str, int], rng: np.random.Generator) -> Sampled:
-        assert self._coder is not None
-        schema, width = self._coder.schema, len(self._coder.schema.columns)
-        rows = np.concatenate([self._models[name].draw(count, rng) for name, count in counts.items()])
-        codes = np.repeat([schema.target.strata.index(name) for name in counts], list(counts.values()))
-        X = payloads.with_matrix(self._coder.template, rows[:, :width], schema)
-        if self._times is None:
-            return Sampled(X, codes)
-        time = np.clip(np.exp(rows[:, width]), self._times.min(), self._times.max())
-        return Sampled(X, survival_array(codes == 1, time))
-
-
-def normal_scores(matrix: np.ndarray) -> Scores:
-    """Return the scores of columns (n, q) that vary."""
-    n, q = matrix.shape
-    values, hermite = np.empty((n, q)), np.empty((TERMS, q))
-    for j in range(q):
-        _, place, count = np.unique(matrix[:, j], return_inverse=True, return_counts=True)
-        cuts = ndtri(np.cumsum(count)[:-1] / n)
-        edge, before = np.exp(-0.5 * cuts**2) / np.sqrt(2 * np.pi), np.zeros_like(cuts)
-        mass = np.empty((TERMS, len(count)))
-        for m in range(TERMS):
-            # The integral of the polynomial of degree m + 1 over each interval is the fall of the one below it.
-            mass[m] = -np.diff(edge, prepend=0.0, append=0.0) / np.sqrt(m + 1)
-            edge, before = (cuts * edge - np.sqrt(m) * before) / np.sqrt(m + 1), edge
-        level = mass[0] / (count / n)
-        values[:, j], hermite[:, j] = level[place], mass @ level
-    return Scores(values, hermite)
 
 
 def information(R: np.ndarray) -> np.ndarray:
@@ -341,16 +233,6 @@ def reachable(arrows: np.ndarray) -> np.ndarray:
         if np.array_equal(further, out):
             return out
         out = further
-
-
-def definite(R: np.ndarray) -> np.ndarray:
-    """Return ``R`` (q, q), or where it is no correlation matrix, one near by that is."""
-    values, vectors = np.linalg.eigh(R)
-    if not len(values) or values[0] >= LEAST_EIGENVALUE:
-        return R
-    out = (vectors * np.maximum(values, LEAST_EIGENVALUE)) @ vectors.T
-    spread = np.sqrt(np.diag(out))
-    return np.asarray(out / np.outer(spread, spread))
 
 
 def regressions(R: np.ndarray, parents: list[list[int]]) -> LinearNetwork:

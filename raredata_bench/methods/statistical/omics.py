@@ -17,7 +17,8 @@ from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import ConfigError
 from raredata_bench.methods.counts import Reads, logs_of
 from raredata_bench.methods.rows import members
-from raredata_bench.methods.statistical.copula import Margins, StratumModel, fit_stratum, shrinkage_of
+from raredata_bench.methods.statistical.copula import StratumModel, fit_stratum
+from raredata_bench.methods.statistical.margins import Margins, shrinkage_of
 
 LEAST_DISPERSION, MOST_DISPERSION = 1e-4, 20.0
 NEAR = 1e-9
