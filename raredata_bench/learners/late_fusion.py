@@ -40,8 +40,8 @@ class LateFusion(LoopLearner):
     """One ridge-penalised model per block, stacked: a second one learns from their scores on inner folds.
 
     A row without a block takes part in the models of the blocks that it has; its missing score is filled with the
-    median. Labels are learnt by logistic, times by Cox regression. Not where the signal is an interaction between
-    blocks, which no model here sees.
+    median. A block in which a class, or the event, has no row takes no part. Labels are learnt by logistic, times by
+    Cox regression. Not where the signal is an interaction between blocks, which no model here sees.
 
     Parameters
     ----------
