@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from raredata_bench.contracts.resemblance import alike
 from raredata_bench.data.cohort import Cohort
 
 # A column whose spread fell to this share of the real one came back constant; a defect where a sample of as many real
@@ -13,7 +14,9 @@ from raredata_bench.data.cohort import Cohort
 COLLAPSE, CHANCE = 0.01, 0.001
 
 
-def defect(synthetic: Cohort, train: Cohort, add: Mapping[str, int], excused: bool) -> tuple[str, str] | None:
+def defect(
+    synthetic: Cohort, train: Cohort, add: Mapping[str, int], excused: bool = False, drawn: bool = False
+) -> tuple[str, str] | None:
     """Return status and reason of the worst thing wrong with the rows made, or None.
 
     Parameters
@@ -24,6 +27,8 @@ def defect(synthetic: Cohort, train: Cohort, add: Mapping[str, int], excused: bo
         Rows asked for by stratum.
     excused : bool
         Whether no row at all is in order: the method weighs rows, or has taken some away.
+    drawn : bool
+        Whether the rows claim to be drawn from a model, so that they may not lie on training rows or on one another.
     """
     asked = sum(add.values())
     if not len(synthetic):
@@ -50,6 +55,10 @@ def defect(synthetic: Cohort, train: Cohort, add: Mapping[str, int], excused: bo
     if flat.any():
         names = [train.schema.names[j] for j in np.flatnonzero(flat)[:3]]
         return "degraded", f"{int(flat.sum())} columns came back constant, among them {names}"
+    if drawn and _of_no_parent(synthetic):
+        said = alike(synthetic, train)
+        if said:
+            return "degraded", said
     return None
 
 
@@ -57,6 +66,11 @@ def _repeats_matter(synthetic: Cohort) -> bool:
     """Whether repeated rows are a defect: not where every row is declared to be the copy of one parent."""
     lineage = synthetic.parents
     return lineage is None or not all(len(row) == 1 for row in lineage)
+
+
+def _of_no_parent(synthetic: Cohort) -> bool:
+    """Whether the rows name no parents: what is made of parents lies near them, and says so."""
+    return synthetic.parents is None or not any(len(row) for row in synthetic.parents)
 
 
 def _lost_variation(made: np.ndarray, real: np.ndarray) -> np.ndarray:

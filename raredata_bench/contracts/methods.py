@@ -137,7 +137,10 @@ class Augmenter(ABC):
         made = self._augment(train, request, rng_for("method", seed=seed))
         if not made.seconds:
             made = replace(made, seconds={"fit": time.perf_counter() - started, "sample": 0.0})
-        return _judge(made, train, request, self.info)
+        return self._judged(made, train, request)
+
+    def _judged(self, made: Augmented, train: Cohort, request: Request) -> Augmented:
+        return _judge(made, train, request, self.info, isinstance(self, Synthesizer))
 
     def _admit(self, train: Cohort, request: Request) -> None:
         info, width = self.info, len(train.schema.columns)
@@ -304,7 +307,11 @@ class Synthesizer(Augmenter, ABC):
     """A method that fits a model of the training fold and samples from it.
 
     ``wanted`` names the strata that rows are asked of; a method with one model per stratum need fit no others.
+    ``source`` is a larger cohort with the same columns and outcome, to be learnt before the training fold; the harness
+    sets it for methods whose yaml has the parameter ``pretrain``, where that names one.
     """
+
+    source: Cohort | None = None
 
     adapted: tuple[str, ...] = ()
     n_parameters: int | None = None
@@ -312,17 +319,69 @@ class Synthesizer(Augmenter, ABC):
 
     @final
     def _augment(self, train: Cohort, request: Request, rng: np.random.Generator) -> Augmented:
-        wanted = {name: n for name, n in request.add.items() if n > 0}
-        if not wanted:
-            return Augmented(train, train.take(np.empty(0, np.int64)))
-        self.wanted = tuple(wanted)
+        (made,) = self._made([(self, train, request, rng)])
+        return made
+
+    @final
+    def augment_together(
+        self, others: Sequence[Synthesizer], trains: Sequence[Cohort], requests: Sequence[Request], seeds: Sequence[int]
+    ) -> list[Augmented]:
+        """Return what :meth:`augment` of this method, and of others of its kind and settings, gives on a fold each.
+
+        Parameters
+        ----------
+        others : sequence of Synthesizer, length k - 1
+        trains, requests, seeds : sequences of length k
+            Of this one first.
+
+        Returns
+        -------
+        list of Augmented
+            Equal, to rounding, to what each gives alone; the time of the fit is shared evenly.
+
+        Raises
+        ------
+        IncompatibleError, InfeasibleError
+            As :meth:`augment`, of any of the folds: then none has an answer.
+        """
+        jobs = list(
+            zip([self, *others], trains, requests, (rng_for("method", seed=seed) for seed in seeds), strict=True)
+        )
+        for method, train, request, _ in jobs:
+            method._admit(train, request)
+        answers = self._made(jobs)
+        return [m._judged(made, t, r) for made, (m, t, r, _) in zip(answers, jobs, strict=True)]
+
+    @final
+    def _made(self, jobs: Sequence[tuple[Synthesizer, Cohort, Request, np.random.Generator]]) -> list[Augmented]:
+        asked = [{name: n for name, n in request.add.items() if n > 0} for _, _, request, _ in jobs]
+        working = [(*job, wanted) for job, wanted in zip(jobs, asked, strict=True) if wanted]
         started = time.perf_counter()
-        self._fit(train, rng)
-        fitted = time.perf_counter()
-        made = self._sample(wanted, rng)
-        synthetic = synthetic_cohort(train, made.X, made.y, self.info.key, made.parents)
-        seconds = {"fit": fitted - started, "sample": time.perf_counter() - fitted}
-        return Augmented(train, synthetic, adapted=self.adapted, n_parameters=self.n_parameters, seconds=seconds)
+        for method, _, _, _, wanted in working:
+            method.wanted = tuple(wanted)
+        if len(working) == 1:
+            working[0][0]._fit(working[0][1], working[0][3])
+        elif working:
+            self._fit_together([(method, train, rng) for method, train, _, rng, _ in working])
+        share = (time.perf_counter() - started) / max(1, len(working))
+        out = []
+        for (method, train, _, rng), wanted in zip(jobs, asked, strict=True):
+            if not wanted:
+                out.append(Augmented(train, train.take(np.empty(0, np.int64))))
+                continue
+            fitted = time.perf_counter()
+            made = method._sample(wanted, rng)
+            rows = synthetic_cohort(train, made.X, made.y, method.info.key, made.parents)
+            seconds = {"fit": share, "sample": time.perf_counter() - fitted}
+            out.append(
+                Augmented(train, rows, adapted=method.adapted, n_parameters=method.n_parameters, seconds=seconds)
+            )
+        return out
+
+    def _fit_together(self, jobs: Sequence[tuple[Any, Cohort, np.random.Generator]]) -> None:
+        """Fit methods of this kind, each on its own fold with its own generator; by default one after the other."""
+        for method, train, rng in jobs:
+            method._fit(train, rng)
 
     @abstractmethod
     def _fit(self, train: Cohort, rng: np.random.Generator) -> None:
@@ -358,7 +417,7 @@ def synthetic_cohort(
     )
 
 
-def _judge(made: Augmented, train: Cohort, request: Request, info: MethodInfo) -> Augmented:
+def _judge(made: Augmented, train: Cohort, request: Request, info: MethodInfo, drawn: bool) -> Augmented:
     """Set the status from what came back, and take the real rows away where the plan replaces them."""
     if request.replace:
         nothing = np.empty(0, np.int64)
@@ -370,7 +429,7 @@ def _judge(made: Augmented, train: Cohort, request: Request, info: MethodInfo) -
     if status == "ok" and filled and min(filled) < info.n_soft:
         status, reason = "low_n", f"fitted on {min(filled)} rows in a stratum; {info.n_soft} are advised"
     excused = bool(made.removed) or info.kind == "reweight"
-    worse = defect(made.synthetic, train, request.add, excused)
+    worse = defect(made.synthetic, train, request.add, excused, drawn)
     if worse is not None:
         status, reason = worse
     return replace(made, status=status, reason=reason)

@@ -91,7 +91,10 @@ class Coder:
 
     def filled(self, X: Any) -> np.ndarray:
         """Return values and level codes of a payload, float64 (n, p), with missing cells imputed."""
-        matrix = payloads.as_matrix(X, self.schema)
+        return self.filled_matrix(payloads.as_matrix(X, self.schema))
+
+    def filled_matrix(self, matrix: np.ndarray) -> np.ndarray:
+        """Return values and level codes, float64 (n, p), such as ``Cohort.matrix``, with missing cells imputed."""
         return np.where(np.isnan(matrix), self.fill, matrix)
 
     def impute(self, X: Any) -> Any:
@@ -100,7 +103,11 @@ class Coder:
 
     def encode(self, X: Any) -> np.ndarray:
         """Return float64 (n, q): standardised numeric columns, then one-hot blocks; no missing values."""
-        filled = self.filled(X)
+        return self.encode_matrix(payloads.as_matrix(X, self.schema))
+
+    def encode_matrix(self, matrix: np.ndarray) -> np.ndarray:
+        """Return what :meth:`encode` does of values and level codes, float64 (n, p), such as ``Cohort.matrix``."""
+        filled = self.filled_matrix(matrix)
         out = np.zeros((len(filled), self.width))
         numeric = self.numeric
         out[:, : len(numeric)] = (filled[:, numeric] - self.centre[numeric]) / self.scale[numeric]

@@ -40,7 +40,7 @@ class StratumSynthesizer(Synthesizer, ABC):
     @final
     def _fit(self, train: Cohort, rng: np.random.Generator) -> None:
         self._coder = Coder.fit(train)
-        matrix = self._coder.filled(train.X)
+        matrix = self._coder.filled_matrix(train.matrix)
         steps = np.array([column.levelled for column in train.schema.columns], dtype=bool)
         self._times = None
         if isinstance(train.schema.target, SurvivalTarget):
