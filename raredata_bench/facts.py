@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 # Among the modalities of a method or a learner: every one, also those that packages of others may add.
 ANY = "any"
@@ -39,6 +40,8 @@ class DatasetInfo:
         Terms, where the file comes from, original publication.
     simulated : bool
         True for simulators; shown wherever the name appears.
+    private : bool
+        Whether the rows are those of whoever runs it: no picture of them is kept unless it is asked for.
     horizon_days : float or None
         Where a survival outcome is asked as a label, days.
     time_unit, time_source : str
@@ -62,6 +65,7 @@ class DatasetInfo:
     source: str = ""
     doi: str = ""
     simulated: bool = False
+    private: bool = False
     horizon_days: float | None = None
     time_unit: str = ""
     time_source: str = ""
@@ -95,12 +99,16 @@ class MethodInfo:
         Columns above which it refuses.
     needs_all_strata : bool
         Whether ``n_min`` holds for every stratum, or only for those that it has to add rows to.
-    sees : {"", "truth", "test"}
+    sees : {"", "truth", "test_fold"}
         What a control method is handed on purpose: the simulator, or the test fold.
     licence, doi, interpretability : str
         Licence of the code that does the work; source; I1 to I4 of the reporting card.
     seconds : float
         What one fit on about 100 rows and 20 columns takes on one core, for the forecast of a sweep.
+    search : mapping
+        By parameter what a tuned track tries: a list of values, or ``{low, high, log, whole}``.
+    stacked : bool
+        Whether the folds of a job are fitted together.
     requires : tuple of str
         Import names of optional packages.
     """
@@ -125,6 +133,8 @@ class MethodInfo:
     doi: str = ""
     interpretability: str = "I1"
     seconds: float = 0.05
+    search: Mapping[str, Any] = field(default_factory=dict)
+    stacked: bool = False
     requires: tuple[str, ...] = ()
 
 
@@ -134,7 +144,8 @@ class LearnerInfo:
 
     ``targets`` are ``label`` and ``survival``; ``kind`` is sklearn, survival or lightning; ``reads`` is ``columns``
     (of an image, a volume, a sound or a history its feature table) or ``raw`` (pixels, voxels, samples, visits);
-    ``seconds`` is what one fit on about 100 rows and 20 columns takes on one core, for the forecast of a sweep.
+    ``seconds`` is what one fit on about 100 rows and 20 columns takes on one core, for the forecast of a sweep;
+    ``search`` is as in :class:`MethodInfo`.
     """
 
     key: str
@@ -147,6 +158,7 @@ class LearnerInfo:
     licence: str = "Apache-2.0"
     doi: str = ""
     seconds: float = 0.05
+    search: Mapping[str, Any] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
 
 

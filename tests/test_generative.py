@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from raredata_bench.errors import ConfigError, InfeasibleError
+from raredata_bench.training import checkpoints, generative
 from raredata_bench.training.diffusion import cosine_schedule, denoising_loss, noised, sample
 from raredata_bench.training.generative import Family, GenerativeBudget, fit_family, torch_seeded
 
@@ -129,3 +133,73 @@ def test_the_schedule_falls_from_signal_to_noise() -> None:
     assert torch.allclose(noised(x, torch.zeros(3, dtype=torch.long), torch.zeros(3, 2), signal), x, atol=1e-2)
     held = [denoising_loss(x, signal, lambda x, t: x, torch.arange(3), seed=4) for _ in "ab"]
     assert torch.equal(held[0], held[1])
+
+
+class Slow(Mean):
+    """Adds noise and keeps something beside its weights; may end the process in the middle."""
+
+    def __init__(self, rows: np.ndarray, leave_at: int | None = None) -> None:
+        super().__init__(rows)
+        self.leave_at = leave_at
+        self.register_buffer("total", torch.zeros(()))
+
+    def optimizers(self, updates: int) -> list[Optimizer]:
+        return [torch.optim.Adam(self.net.parameters(), lr=self.lr)]
+
+    def loss(self, index: Tensor) -> Tensor:
+        return super().loss(index) + 0.1 * torch.randn(()) * self.net.weight[0, 0]
+
+    def update(
+        self, index: Tensor, step: int, optimizers: Sequence[Optimizer], backward: Callable[[Tensor], None]
+    ) -> None:
+        if step == self.leave_at:
+            os._exit(9)
+        super().update(index, step, optimizers, backward)
+        self.total += float(self.net.weight.detach())
+
+
+def fit_slow(path: str, leave_at: int | None, before: bool) -> tuple[float, float]:
+    rows, rng = np.random.default_rng(0).normal(3, 1, 60), np.random.default_rng(7)
+    budget = GenerativeBudget(updates=120, batch=8, average=0.1, check_every=10, accelerator="cpu")
+    generative.SAVE_S = 0.0
+    with checkpoints.resumable(Path(path)):
+        family, _ = fit_family(
+            lambda: Slow(rows, leave_at), np.arange(30), budget, rng, held=np.arange(30, 40),
+            before=np.arange(40, 60) if before else None,
+        )  # fmt: skip
+    return float(family.net.weight.detach()), float(family.total)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_training_that_was_killed_goes_on_where_it_was(
+    before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights, averages, what the family keeps beside them, and the random numbers: as if nothing had happened."""
+    monkeypatch.setattr(generative, "SAVE_S", generative.SAVE_S)
+    whole = fit_slow(str(tmp_path / "whole"), None, before)
+    child = multiprocessing.get_context("spawn").Process(target=fit_slow, args=(str(tmp_path / "one"), 71, before))
+    child.start()
+    child.join()
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert child.exitcode == 9 and left == ["one.0"], "a state is left by the one that was killed, by no other"
+    assert torch.load(tmp_path / "one.0", weights_only=True)["done"] == 71
+    assert fit_slow(str(tmp_path / "one"), None, before) == whole
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_state_that_cannot_be_read_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generative, "SAVE_S", generative.SAVE_S)
+    whole = fit_slow(str(tmp_path / "whole"), None, False)
+    (tmp_path / "one.0").write_bytes(b"cut sho")
+    assert fit_slow(str(tmp_path / "one"), None, False) == whole
+
+
+def test_a_larger_cohort_is_learnt_first() -> None:
+    """Few updates on few rows end near where the larger cohort led; alone they do not get there."""
+    rows = np.concatenate([np.full(5, 4.0), np.full(200, 3.5)])
+    budget = GenerativeBudget(updates=20, average=0.0, fine=1.0, accelerator="cpu")
+    ends = []
+    for before in (None, np.arange(5, 205)):
+        family, _ = fit_family(lambda: Mean(rows), np.arange(5), budget, np.random.default_rng(0), before=before)
+        ends.append(float(family.net.weight.detach()))
+    assert abs(ends[1] - 4.0) < abs(ends[0] - 4.0) / 2

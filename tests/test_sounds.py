@@ -28,7 +28,12 @@ from raredata_bench.errors import CohortError, ConfigError, IncompatibleError
 from raredata_bench.testing import methods as checks
 
 RATE = 16000
-TRANSFORMS = [key for key in registry.options("method") if registry.info_of("method", key).modalities == ("audio",)]
+TRANSFORMS = [
+    key
+    for key in registry.options("method")
+    if registry.info_of("method", key).modalities == ("audio",)
+    and registry.info_of("method", key).family == "transform"
+]
 
 
 @cache

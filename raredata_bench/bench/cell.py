@@ -30,12 +30,15 @@ class Choice:
         The resolved configuration.
     otherwise : tuple of Choice
         Datasets of a study that stand in where the files of this one are not there.
+    tuning : mapping
+        Of a learner: how many random settings of it and of the method are tried; empty for none.
     """
 
     key: str
     name: str
     config: Mapping[str, Any] = field(default_factory=dict)
     otherwise: tuple[Choice, ...] = ()
+    tuning: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,9 @@ class Job:
     def config(self) -> dict[str, Any]:
         """The resolved configuration as plain data."""
         parts: dict[str, Any] = {axis: {"key": c.key, **_settings(c.config)} for axis, c in self.choices.items()}
+        for axis, choice in self.choices.items():
+            if choice.tuning:
+                parts[axis]["tuning"] = dict(choice.tuning)
         return parts | {"scorers": list(self.scorers), "profile": _settings(self.profile), "protocol": PROTOCOL}
 
     @cached_property

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -16,11 +18,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from raredata_bench.bench import registry
+from raredata_bench.bench.budget import scaled
 from raredata_bench.bench.cell import Choice
 from raredata_bench.errors import ConfigError, closest
 
 AXES = ("dataset", "task", "regime", "method", "plan", "learner")
-TOP = ("study", "profile", "workers", "timeout_s", "memory_mib", "retry_failed", "paths", "tracking", "scorer", "hydra")
+TOP = (
+    "study", "profile", "workers", "timeout_s", "memory_mib", "retry_failed", "paths", "tracking", "scorer", "hydra",
+    "budget", "tuning", "samples",
+)  # fmt: skip
+OPTIONS = ("profile", "budget", "tuning")
 # Parameters of a dataset whose value is a list or a mapping where it looks like one; all others are plain text.
 STRUCTURED = (
     "columns", "missing", "drop", "event", "time", "disease", "horizon_days", "subsample", "seed", "forbids", "views",
@@ -130,7 +137,9 @@ def _plain(value: Any) -> Any:
 
 def compose_top(words: Words) -> dict[str, Any]:
     """Compose the top-level configuration with Hydra and return it as plain data."""
-    rest = [word for word in words.rest if not word.startswith("scorer=")]
+    # Hydra would take these for groups of its defaults list; they are names of options.
+    named = {group: word.partition("=")[2] for word in words.rest for group in OPTIONS if word.startswith(f"{group}=")}
+    rest = [word for word in words.rest if word.partition("=")[0] not in ("scorer", *OPTIONS)]
     for word in rest:
         if word.startswith("study="):
             registry.check_option("study", word.partition("=")[2])
@@ -148,22 +157,36 @@ def compose_top(words: Words) -> dict[str, Any]:
     without = set(plain["study"].get("without") or [])
     usual = plain["study"].get("scorers") or [key for key in registry.options("scorer") if key not in without]
     plain["scorers"] = scorers[-1] if scorers else usual
+    for group, key in named.items():
+        plain[group] = None if key in ("", "null") else key
+    for group in OPTIONS:
+        if plain[group] is not None:
+            registry.check_option(group, str(plain[group]))
     for key in plain["scorers"] or []:
         registry.check_option("scorer", key)
     return {str(key): value for key, value in plain.items()}
 
 
-def blocks(study: Mapping[str, Any], words: Words) -> list[dict[str, list[Choice]]]:
-    """Return the blocks of a study's grid, with what the command line says in place of the study's options."""
+def blocks(config: Mapping[str, Any], words: Words) -> list[dict[str, list[Choice]]]:
+    """Return the blocks of a study's grid, with what the command line says in place of the study's options.
+
+    Parameters
+    ----------
+    config : mapping
+        The composed configuration: ``study``, ``budget`` (of every method) and ``tuning`` (of every learner).
+    words : Words
+    """
     out: list[dict[str, list[Choice]]] = []
     used: set[tuple[str, str]] = set()
-    for raw in study["grid"]:
+    for raw in config["study"]["grid"]:
         block = {}
         for axis in AXES:
             keys = words.axes.get(axis, raw.get(axis, ["auto"] if axis == "task" else []))
             if axis == "task" and "dataset" in words.axes and "task" not in words.axes:
                 keys = ["auto"]
             block[axis] = [choice for key in keys for choice in _alternatives(axis, key, words, used)]
+        block["method"] = [_budgeted(choice, str(config["budget"] or "default"), words) for choice in block["method"]]
+        block["learner"] = [_tuned(choice, str(config["tuning"] or "none")) for choice in block["learner"]]
         out.append(block)
     for axis, parameters in words.parameters.items():
         for name in parameters:
@@ -176,6 +199,22 @@ def blocks(study: Mapping[str, Any], words: Words) -> list[dict[str, list[Choice
                     f"{closest(name, allowed)}"
                 )
     return out
+
+
+def _budgeted(choice: Choice, budget: str, words: Words) -> Choice:
+    """Return a method under a budget; what the command line says of it comes first."""
+    own = {name.partition(".")[0] for name in words.parameters.get("method", {})}
+    config = scaled(choice.key, choice.config, budget)
+    return replace(choice, config={**config, **{name: choice.config[name] for name in own & set(choice.config)}})
+
+
+def _tuned(choice: Choice, tuning: str) -> Choice:
+    """Return a learner of a tuned track, which bears another name, so that both tracks stand side by side."""
+    settings = {name: value for name, value in registry.node("tuning", tuning).items() if name != "info"}
+    if not settings["trials"]:
+        return choice
+    label = choice.name[len(choice.key) :].strip("[]")
+    return replace(choice, name=f"{choice.key}[{label + ',' if label else ''}tuned]", tuning=settings)
 
 
 def _alternatives(axis: str, key: Any, words: Words, used: set[tuple[str, str]]) -> Iterator[Choice]:
@@ -198,8 +237,18 @@ def _variants(axis: str, key: str, words: Words, used: set[tuple[str, str]]) -> 
     for combination in itertools.product(*given.values()):
         chosen = dict(zip(given, combination, strict=True))
         config = registry.node(axis, key, _nested(chosen))
-        label = ",".join(f"{name}={value}" for name, value in chosen.items())
+        label = ",".join(f"{name}={_said(value, given[name])}" for name, value in chosen.items())
         yield Choice(key, f"{key}[{label}]" if label and axis != "dataset" else key, config)
+
+
+def _said(value: Any, among: Sequence[Any]) -> str:
+    """Return how tables name a value: of a path its last part, unless another of the values ends in the same."""
+    if isinstance(value, Mapping):
+        return " ".join(str(one) if name == "dataset" else f"{name}={one}" for name, one in value.items())
+    if isinstance(value, str) and os.sep in value:
+        last = Path(value).name
+        return last if [Path(str(one)).name for one in among].count(last) == 1 else value
+    return str(value)
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from raredata_bench.bench import registry
+from raredata_bench.bench import registry, transfer
 from raredata_bench.bench.cell import Job
 from raredata_bench.contracts.methods import Request
 from raredata_bench.data.cohort import Cohort
@@ -61,6 +61,7 @@ class Material:
         self.profile: Profile = registry.build("profile", str(profile["key"]), _without_key(profile))
         self.data = raw.fingerprint
         self._folds: dict[str, list[FoldRows]] = {}
+        self._sources: dict[str, Cohort] = {}
 
     @cached_property
     def splits(self) -> list[Split]:
@@ -71,6 +72,22 @@ class Material:
     def n_folds(self) -> int:
         """Folds of one repeat."""
         return fold_count(self.splits)
+
+    def source(self, spec: Any) -> Cohort | None:
+        """Return the larger cohort that ``pretrain`` names, put the same question; None where it names none.
+
+        Raises
+        ------
+        IncompatibleError
+            Its columns or its outcome are others.
+        """
+        if not spec:
+            return None
+        at = digest(spec)
+        if at not in self._sources:
+            loaded, _ = load_named(*transfer.parts(spec))
+            self._sources[at] = transfer.aligned(self.task.prepare(loaded), self.cohort)
+        return self._sources[at]
 
     def seed(self, purpose: str, **parts: Any) -> int:
         """Return a seed that depends on data and task and on the parts named."""

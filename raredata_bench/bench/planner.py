@@ -26,7 +26,6 @@ SCORE_SECONDS = 0.15
 FOLD_SECONDS = 0.05
 # Columns from which on time grows with their number.
 WIDE = 4000
-# Continuous columns below which equal rows say nothing.
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ Block = Mapping[str, Sequence[Choice]]
 class Planner:
     """Plans the blocks of a study. Cohorts are loaded once; splits are made once per task."""
 
-    def __init__(self, profile: Mapping[str, Any], scorers: Sequence[str]) -> None:
-        self.profile = profile
+    def __init__(self, profile: Mapping[str, Any], scorers: Sequence[str], budget: str = "default") -> None:
+        self.profile, self.budget = profile, budget
         self.scorers = tuple(scorers)
         self.planned = Planned()
         self._cohorts: dict[str, Cohort | None] = {}
@@ -166,6 +165,7 @@ class Planner:
             raise IncompatibleError(f"{method.key} needs the package {missing[0]}, which is not installed.")
         if info.sees == "truth" and material.cohort.truth is None:
             raise IncompatibleError(f"{method.key} draws from the true model, which only simulators have.")
+        material.source(method.config.get("pretrain"))
         if plan.key != "as_is" and plan.key not in info.plans:
             raise IncompatibleError(f"{method.key} works under the plans {', '.join(info.plans)}, not {plan.key}.")
         for learner in learners:
@@ -194,6 +194,9 @@ class Planner:
             self._gap(axes, IncompatibleError(f"{learner.key} does not learn from {schema.modality}."))
         else:
             seconds = info.seconds + FOLD_SECONDS + method.seconds / 3
+            if learner.tuning:
+                trials = int(learner.tuning["trials"]) * int(learner.tuning["inner_folds"])
+                seconds += trials * (info.seconds + method.seconds)
             self._add(choices, material, len(material.splits), seconds, _outcome_applies)
 
     def _add(
@@ -205,6 +208,7 @@ class Planner:
         facts = {
             "modality": material.cohort.schema.modality, "family": info.family, "review_family": info.review_family,
             "method_label": info.label, "n_folds": material.n_folds, "primary": material.task.primary,
+            "budget": self.budget,
             "exploratory": material.profile.exploratory, "simulated": data.simulated, "data": material.data,
             "n_subjects": len(set(material.cohort.subject.astype(str))),
             "n_rows": len(material.cohort), "n_columns": len(material.cohort.schema.columns),

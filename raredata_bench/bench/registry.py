@@ -23,7 +23,10 @@ import yaml
 from raredata_bench.errors import ConfigError, DependencyError, closest
 from raredata_bench.facts import DatasetInfo, LearnerInfo, MethodInfo, ScorerInfo
 
-GROUPS = ("dataset", "task", "regime", "method", "plan", "learner", "scorer", "study", "profile", "tracking")
+GROUPS = (
+    "dataset", "task", "regime", "method", "plan", "learner", "scorer", "study", "profile", "budget", "tuning",
+    "tracking",
+)  # fmt: skip
 INFOS: Mapping[str, type] = {
     "dataset": DatasetInfo,
     "method": MethodInfo,
@@ -31,6 +34,8 @@ INFOS: Mapping[str, type] = {
     "scorer": ScorerInfo,
 }
 Info = TypeVar("Info")
+# What the harness acts on: the object that an option names is not handed it.
+OURS = ("_target_", "info", "pretrain")
 
 
 def conf_dir() -> Path:
@@ -133,7 +138,7 @@ def build(group: str, key: str, config: Mapping[str, Any] | None = None) -> Any:
     """
     config = node(group, key) if config is None else config
     made = target(config, f"{group} {key}")
-    arguments = {name: value for name, value in config.items() if name not in ("_target_", "info")}
+    arguments = {name: value for name, value in config.items() if name not in OURS}
     arguments |= {"info": info_of(group, key)} if group in INFOS else {"key": key}
     try:
         inspect.signature(made).bind(**arguments)

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from raredata_bench.bench import registry, steps
-from raredata_bench.bench.cell import Job
+from raredata_bench.bench.cell import Choice, Job
 from raredata_bench.bench.guard import Done, Failed, Guard
 from raredata_bench.bench.material import FoldRows, Material, augment_seed, learn_seed, request_of, rows_key
 from raredata_bench.bench.predictions import prediction_rows
 from raredata_bench.bench.record import CellRecord, JobRecord, ScoreValue
 from raredata_bench.bench.revision import revision
 from raredata_bench.bench.store import Store
+from raredata_bench.bench.tuning import Option, Question, Tuned, tune
 from raredata_bench.contracts.methods import Augmented, Request
 from raredata_bench.contracts.scorers import Comparison, Outcome
 from raredata_bench.data.coder import Coder
@@ -28,6 +29,9 @@ from raredata_bench.seeding import digest
 
 # The code around every method and learner; its revision belongs to what is stored.
 STEPS = {"_target_": "raredata_bench.bench.steps.augment"}
+
+# What is done with the rows made on the first fold that has any, beside scoring them; None where no fold has.
+Keep = Callable[[Job, FoldRows, Cohort | None], None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Work:
     costs: dict[str, float] = field(default_factory=dict)
     peak_mib: float = 0.0
     outcome: Outcome | None = None
+    tuned: Tuned | None = None
     scores: dict[str, ScoreValue] = field(default_factory=dict)
 
     def stop(self, failed: Failed, phase: str) -> None:
@@ -57,11 +62,24 @@ class Work:
         self.failed, self.phase = failed, phase
 
 
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """What a method is to make of one fold, and the key under which the answer is stored."""
+
+    key: str
+    choice: Choice
+    train: Cohort
+    request: Request
+    seed: int
+    test: Cohort | None
+    source: Cohort | None
+
+
 class Runner:
     """Runs jobs of one material through one guard and one store."""
 
-    def __init__(self, guard: Guard, store: Store, limits: Limits, salt: str) -> None:
-        self.guard, self.store, self.limits, self.salt = guard, store, limits, salt
+    def __init__(self, guard: Guard, store: Store, limits: Limits, salt: str, keep: Keep | None = None) -> None:
+        self.guard, self.store, self.limits, self.salt, self.keep = guard, store, limits, salt, keep
 
     def run(self, job: Job, material: Material) -> tuple[JobRecord, pd.DataFrame | None]:
         """Run a job and return its record and, where a learner predicted, the out-of-fold predictions."""
@@ -72,43 +90,112 @@ class Runner:
         track = "outer" if learning or material.holdout_kind(regime) != "half_splits" else "half"
         works = [Work(fold, request_of(fold, plan)) for fold in folds]
         for work in works:
-            self._augment(job, material, work, track)
+            self._tune(job, material, work)
+        self._augment(job, material, [work for work in works if work.failed is None], track)
         if learning:
             self._learn(job, material, [work for work in works if work.failed is None])
         else:
             works = [work for work in works if work.augmented is None or len(work.augmented.synthetic)]
             for work in works:
                 self._compare(job, material, work)
+            made = [(work.rows, work.augmented.synthetic) for work in works if work.augmented is not None]
+            if self.keep is not None:
+                self.keep(job, *(made[0] if made else (folds[0], None)))
         return self._record(job, material, works)
+
+    # ------------------------------------------------------------------------------------------------- tuning
+
+    def _tune(self, job: Job, material: Material, work: Work) -> None:
+        """Choose the settings of method and learner on one training fold, in the tuned track."""
+        if "learner" not in job.choices or not job.choices["learner"].tuning:
+            return
+        method, learner, plan = (job.choices[axis] for axis in ("method", "learner", "plan"))
+        at = {"repeat": work.rows.repeat, "fold": work.rows.fold, "regime": job.axes["regime"]}
+        seeds = {
+            "learner": material.seed("tune", learner=learner.key, **at),
+            "method": material.seed("tune", learner=learner.key, method=method.name, **at),
+        }
+        question = Question(material.task.primary, material.task.arm(material.cohort), plan.key, plan.config)
+        given = (Option(method.key, method.config), Option(learner.key, learner.config), question)
+        source = material.source(method.config.get("pretrain"))
+        revisions = [revision(choice.config) for choice in (method, learner)]
+        key = digest(
+            ["tune", given[0].key, given[0].config, given[1].key, given[1].config, plan.key, plan.config,
+             question.primary, revisions, revision(STEPS), rows_key(work.rows.real), learner.tuning, seeds,
+             "" if source is None else rows_key(source)], 40
+        )  # fmt: skip
+        fits = int(learner.tuning["trials"]) * int(learner.tuning["inner_folds"])
+
+        def make() -> Done | Failed:
+            return self.guard.call(
+                tune, *given, work.rows.real, learner.tuning, seeds, source, timeout_s=self.limits.timeout_s * fits
+            )
+
+        answer = self.store.get_or_make(key, make, self._fresh)
+        work.costs["tune_seconds"] = answer.seconds
+        work.peak_mib = max(work.peak_mib, answer.peak_mib)
+        if isinstance(answer, Failed):
+            work.stop(answer, "tune")
+        else:
+            work.tuned = answer.value
 
     # ------------------------------------------------------------------------------------------- augmentation
 
-    def _augment(self, job: Job, material: Material, work: Work, track: str) -> None:
+    def _augment(self, job: Job, material: Material, works: Sequence[Work], track: str) -> None:
+        asks = [self._ask(job, material, work, track) for work in works]
+        if registry.info_of("method", job.choices["method"].key).stacked:
+            self._together(asks)
+        for work, ask in zip(works, asks, strict=True):
+            self._augment_one(work, ask)
+
+    def _ask(self, job: Job, material: Material, work: Work, track: str) -> Ask:
         choice, fold = job.choices["method"], work.rows
+        if work.tuned is not None:
+            choice = replace(choice, config=work.tuned.method)
         seed = augment_seed(material, job, fold, track)
         test = fold.test if len(fold.test) else None
+        source = material.source(choice.config.get("pretrain"))
         key = digest(
             ["augment", choice.key, choice.config, revision(choice.config), revision(STEPS), rows_key(fold.real),
-             work.request, seed, None if test is None else rows_key(test)], 40
+             work.request, seed, *(None if one is None else rows_key(one) for one in (test, source))], 40
         )  # fmt: skip
+        return Ask(key, choice, fold.real, work.request, seed, test, source)
 
+    def _together(self, asks: Sequence[Ask]) -> None:
+        """Make what is not stored yet on the folds of one configuration in one call; where that fails, nothing is."""
+        groups: dict[str, list[Ask]] = {}
+        for ask in asks:
+            if self.store.get(ask.key) is None:
+                groups.setdefault(digest(ask.choice.config), []).append(ask)
+        for some in groups.values():
+            if len(some) == 1:
+                continue
+            choice, source = some[0].choice, some[0].source
+            items = [(ask.train, ask.request, ask.seed, ask.test) for ask in some]
+            answer = self.guard.call(
+                steps.augment_together, choice.key, choice.config, items, source,
+                timeout_s=self.limits.timeout_s * len(some),
+            )  # fmt: skip
+            if isinstance(answer, Done):
+                for ask, made in zip(some, answer.value, strict=True):
+                    share = Done(made, answer.seconds / len(some), answer.peak_mib)
+                    self.store.put(ask.key, _without_real(share, ask.train))
+
+    def _augment_one(self, work: Work, ask: Ask) -> None:
         def make() -> Done | Failed:
             answer = self.guard.call(
-                steps.augment, choice.key, choice.config, fold.real, work.request, seed, test,
-                timeout_s=self.limits.timeout_s,
+                steps.augment, ask.choice.key, ask.choice.config, ask.train, ask.request, ask.seed, ask.test,
+                ask.source, self.store.partial(ask.key), timeout_s=self.limits.timeout_s,
             )  # fmt: skip
-            if isinstance(answer, Failed):
-                return answer
-            # Real rows are not stored: which of them stay is known by position.
-            return replace(answer, value=replace(answer.value, real=_rows(fold.real, np.empty(0, np.int64))))
+            return answer if isinstance(answer, Failed) else _without_real(answer, ask.train)
 
-        answer = self.store.get_or_make(key, make, self._fresh)
+        answer = self.store.get_or_make(ask.key, make, self._fresh)
         work.peak_mib = max(work.peak_mib, answer.peak_mib)
         if isinstance(answer, Failed):
             work.costs["fit_seconds"] = answer.seconds
             return work.stop(answer, "fit")
         made: Augmented = answer.value
-        work.augmented = replace(made, real=_rows(fold.real, made.kept))
+        work.augmented = replace(made, real=_rows(ask.train, made.kept))
         work.costs |= {f"{phase}_seconds": made.seconds.get(phase, 0.0) for phase in ("fit", "sample")}
 
     def _fresh(self, answer: Done | Failed) -> bool:
@@ -120,7 +207,19 @@ class Runner:
     # ----------------------------------------------------------------------------------------------- learning
 
     def _learn(self, job: Job, material: Material, works: Sequence[Work]) -> None:
-        choice = job.choices["learner"]
+        """Learn the folds of a job together, or, in the tuned track, those that chose the same settings."""
+        groups: dict[str, list[Work]] = {}
+        for work in works:
+            groups.setdefault("" if work.tuned is None else digest(work.tuned.learner), []).append(work)
+        for some in groups.values():
+            choice = job.choices["learner"]
+            self._learn_as(
+                choice if some[0].tuned is None else replace(choice, config=some[0].tuned.learner), job, material, some
+            )
+        scored = [work for work in works if work.outcome is not None]
+        self._score(job.scorers, scored, [work.outcome for work in scored])
+
+    def _learn_as(self, choice: Choice, job: Job, material: Material, works: Sequence[Work]) -> None:
         folds = [
             steps.Fold(
                 real=work.rows.real, augmented=_made(work), test=work.rows.test, outer_y=work.rows.outer_y,
@@ -146,8 +245,6 @@ class Runner:
                 work.stop(answer, "learn")
             else:
                 work.outcome = answer.value
-        scored = [work for work in works if work.outcome is not None]
-        self._score(job.scorers, scored, [work.outcome for work in scored])
 
     def _each(self, function: Callable[..., Any], head: tuple[Any, ...], items: Sequence[Any]) -> list[Done | Failed]:
         """Call a function on all items at once; where that fails, on one after the other, so that each fails alone."""
@@ -225,8 +322,16 @@ class Runner:
             cells.append(_cell_record(cell, work, learning="learner" in job.choices))
             if work.outcome is not None:
                 tables.append(prediction_rows(cell, work.rows, work.outcome, self.salt))
+        source = material.source(job.choices["method"].config.get("pretrain"))
+        if source is not None:
+            facts["pretrained_on"] = f"{source.key}, {len(source)} rows, {rows_key(source)}"
         record = JobRecord(job_id, "", job.axes, facts, job.config, cells, address=job.address)
         return record, pd.concat(tables, ignore_index=True) if tables else None
+
+
+def _without_real(answer: Done, train: Cohort) -> Done:
+    """Return an answer without real rows, which are not stored: which of them stay is known by position."""
+    return replace(answer, value=replace(answer.value, real=_rows(train, np.empty(0, np.int64))))
 
 
 def _rows(real: Cohort, kept: np.ndarray | None) -> Cohort:
@@ -276,6 +381,8 @@ def _counts(work: Work) -> dict[str, Any]:
             for name, part in (("real", fold.real), ("test", fold.test), ("holdout", fold.holdout))
         },
     }
+    if work.tuned is not None:
+        counts["tuning"] = dict(work.tuned.said)
     if made is not None:
         used = count_strata(made.real.y, target)
         added = made.synthetic.counts

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from raredata_bench.bench import registry
+from raredata_bench.bench import registry, transfer
 from raredata_bench.bench.guard import Done, Failed, attempt
 from raredata_bench.bench.record import ScoreValue
 from raredata_bench.contracts.learners import Prediction, TrainingSet
@@ -23,6 +24,7 @@ from raredata_bench.schema import LabelTarget
 from raredata_bench.scoring import panel
 from raredata_bench.seeding import rng_for, seed_for
 from raredata_bench.tasks.splitters import Units
+from raredata_bench.training.checkpoints import resumable
 
 LEAK_P = 0.001
 # The least probability that a learner's word on one row counts with in the mean over the rows of its subject.
@@ -66,22 +68,59 @@ class Fold:
 
 
 def augment(
-    key: str, config: Mapping[str, Any], train: Cohort, request: Request, seed: int, test: Cohort | None
-) -> Augmented:
+    key: str, config: Mapping[str, Any], train: Cohort, request: Request, seed: int, test: Cohort | None,
+    source: Cohort | None = None, partial: Path | None = None,
+) -> Augmented:  # fmt: skip
     """Fit a method on one training fold, fill the plan, and look for rows that are nearer to the test fold.
 
     ``test`` is used for the leak check, which comes after the method has returned, and is handed to the method only
-    where its facts say that it is a control which sees it.
+    where its facts say that it is a control which sees it. ``source`` is what the method learns first; rows of the test
+    fold must not stand in it. A fit that is killed leaves its state at ``partial`` and goes on there.
     """
-    method = registry.build("method", key, config)
-    if method.info.sees == "test" and test is not None:
+    with resumable(partial):
+        made = _augment(key, config, train, request, seed, test, source)
+    return _checked(made, train, seed, test, source)
+
+
+def augment_together(
+    key: str, config: Mapping[str, Any], items: Sequence[tuple[Cohort, Request, int, Cohort | None]],
+    source: Cohort | None = None,
+) -> list[Augmented]:  # fmt: skip
+    """Do what :func:`augment` does on several folds, (train, request, seed, test) each, fitted together."""
+    methods = [_built(key, config, source) for _ in items]
+    trains, requests, seeds = [item[0].blinded() for item in items], [item[1] for item in items], [i[2] for i in items]
+    made = methods[0].augment_together(methods[1:], trains, requests, seeds)
+    return [_checked(one, train, seed, test, source) for one, (train, _, seed, test) in zip(made, items, strict=True)]
+
+
+def _checked(made: Augmented, train: Cohort, seed: int, test: Cohort | None, source: Cohort | None) -> Augmented:
+    """Return what a method made, with the status ``leak_suspected`` where rows of the test fold lie behind it."""
+    if test is None:
+        return made
+    known = 0 if source is None else transfer.overlap(source, test)
+    if known:
+        reason = f"{known} of {len(test)} rows of the test fold stand in the pre-training cohort"
+        return replace(made, status="leak_suspected", reason=reason)
+    return suspect(made, train, test, seed)
+
+
+def _augment(
+    key: str, config: Mapping[str, Any], train: Cohort, request: Request, seed: int, test: Cohort | None,
+    source: Cohort | None,
+) -> Augmented:  # fmt: skip
+    method = _built(key, config, source)
+    if method.info.sees == "test_fold" and test is not None:
         made = method.augment(replace(train.blinded(), truth=Leaked(test)), request, seed)
-        made = replace(made, real=made.real.blinded(), synthetic=made.synthetic.blinded())
-    elif method.info.sees == "truth":
-        made = method.augment(train, request, seed)
-    else:
-        made = method.augment(train.blinded(), request, seed)
-    return made if test is None else suspect(made, train, test, seed)
+        return replace(made, real=made.real.blinded(), synthetic=made.synthetic.blinded())
+    answer: Augmented = method.augment(train if method.info.sees == "truth" else train.blinded(), request, seed)
+    return answer
+
+
+def _built(key: str, config: Mapping[str, Any], source: Cohort | None) -> Any:
+    method = registry.build("method", key, config)
+    if source is not None:
+        method.source = source
+    return method
 
 
 def suspect(made: Augmented, train: Cohort, test: Cohort, seed: int) -> Augmented:
@@ -215,29 +254,36 @@ def _arms(test: Cohort, arm: str) -> tuple[np.ndarray, list[Cohort]]:
     return given, out
 
 
-def _inner_sets(fold: Fold) -> list[tuple[TrainingSet, Cohort]]:
-    """Return inner training sets and their validation rows, stratified by group, all real rows of the fold."""
-    real = fold.real
+def inner_splits(real: Cohort, folds: int, seed: int) -> list[tuple[Cohort, Cohort]]:
+    """Return the inner folds of training rows, (learnt from, judged), whole groups, each stratum spread evenly.
+
+    Raises
+    ------
+    InfeasibleError
+        Fewer than two groups in a stratum.
+    """
     units = Units.by(real.subject if real.group is None else real.group, real)
     smallest = int(np.bincount(units.stratum, minlength=len(real.schema.target.strata)).min())
-    k = min(INNER_FOLDS, smallest)
+    k = min(folds, smallest)
     if k < 2:
         raise InfeasibleError(
-            f"A threshold from inner folds needs at least 2 subjects in every class; got {real.counts}. "
-            "Use threshold_half or a larger regime."
+            f"Inner folds need at least 2 subjects in every class; got {real.counts}. Use a larger regime, or a method "
+            "that needs none (threshold_half; tuning=none)."
         )
-    order = rng_for("inner", seed=fold.seed).permutation(len(units.names))
+    order = rng_for("inner", seed=seed).permutation(len(units.names))
     order = order[np.argsort(units.stratum[order], kind="stable")]
     fold_of = np.empty(len(order), dtype=np.int64)
     fold_of[order] = np.arange(len(order)) % k
-    pairs = []
-    for part in range(k):
-        held = fold_of[units.of_row] == part
-        inner = real.take(~held)
-        pairs.append(
-            (TrainingSet(inner, Coder.fit(inner), seed_for("inner", seed=fold.seed, part=part)), real.take(held))
-        )
-    return pairs
+    held = [fold_of[units.of_row] == part for part in range(k)]
+    return [(real.take(~rows), real.take(rows)) for rows in held]
+
+
+def _inner_sets(fold: Fold) -> list[tuple[TrainingSet, Cohort]]:
+    """Return inner training sets and their validation rows, all real rows of the fold."""
+    return [
+        (TrainingSet(inner, Coder.fit(inner), seed_for("inner", seed=fold.seed, part=part)), held)
+        for part, (inner, held) in enumerate(inner_splits(fold.real, INNER_FOLDS, fold.seed))
+    ]
 
 
 def _threshold(held: Sequence[tuple[Prediction, Cohort]]) -> float:

@@ -29,6 +29,10 @@ class Store:
     def _path(self, key: str) -> Path:
         return self.root / key[:2] / key
 
+    def partial(self, key: str) -> Path:
+        """Return where what makes an entry may leave its state meanwhile."""
+        return self.root / "partial" / key
+
     def get(self, key: str) -> Any | None:
         """Return the entry of a key, or None when there is none or it is damaged."""
         try:

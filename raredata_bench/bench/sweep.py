@@ -18,6 +18,7 @@ from raredata_bench.bench import record, registry
 from raredata_bench.bench.cell import Job
 from raredata_bench.bench.grid import Words, blocks, compose_top
 from raredata_bench.bench.planner import Planned, Planner, check_nonempty
+from raredata_bench.bench.samples import check_wanted
 from raredata_bench.bench.studies import results_root
 from raredata_bench.bench.worker import StudyFolder, finished, read_plan, work, write_plan
 from raredata_bench.errors import RecordError
@@ -54,7 +55,7 @@ def prepare(words: Words, name: str | None = None) -> Sweep:
     study = config["study"]
     profile = str(config["profile"] or study["profile"])
     node = {"key": profile, **registry.node("profile", profile)}
-    planned = Planner(node, config["scorers"]).plan(blocks(study, words))
+    planned = Planner(node, config["scorers"], str(config["budget"] or "default")).plan(blocks(config, words))
     check_nonempty(planned)
     root = results_root(config["paths"]["results"]).resolve()
     folder = StudyFolder(root / str(name or study["name"]))
@@ -67,6 +68,7 @@ def prepare(words: Words, name: str | None = None) -> Sweep:
     workers = max(1, min(int(config["workers"] or os.cpu_count() or 1), len({job.group for job in waiting}) or 1))
     settings = {
         "timeout_s": config["timeout_s"], "memory_mib": config["memory_mib"], "retry_failed": retry,
+        "samples": check_wanted(config["samples"]),
         "store": str(Path(config["paths"]["store"] or root / ".store").expanduser().resolve()),
         "preload": _modules(waiting),
     }  # fmt: skip

@@ -11,13 +11,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
-from raredata_bench.bench import record
+from raredata_bench.bench import record, samples
 from raredata_bench.bench.cell import Choice, Job
 from raredata_bench.bench.guard import Failed, Guard, attempt
 from raredata_bench.bench.material import Material, load_cohort
@@ -52,6 +53,11 @@ class StudyFolder:
     def predictions(self) -> Path:
         """One Parquet file per job."""
         return self.root / "predictions"
+
+    @property
+    def samples(self) -> Path:
+        """One file of pictures per job that scores synthetic rows."""
+        return self.root / samples.FOLDER
 
     @property
     def plan(self) -> Path:
@@ -108,7 +114,8 @@ def work(root: Path) -> int:
     limits = Limits(float(settings["timeout_s"]), bool(settings["retry_failed"]))
     done = 0
     with threadpool_limits(1), Guard([*SUPPORT, *settings["preload"]], settings["memory_mib"]) as guard:
-        runner = Runner(guard, Store(Path(settings["store"])), limits, salt(folder.root))
+        pictured = partial(samples.keep, folder.samples, settings["samples"])
+        runner = Runner(guard, Store(Path(settings["store"])), limits, salt(folder.root), pictured)
         shelf = _Shelf()
         for key, jobs in groups.items():
             done += _group(folder, key, jobs, runner, shelf)

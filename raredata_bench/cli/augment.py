@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 
 from raredata_bench.bench import registry, steps
-from raredata_bench.bench.grid import blocks, sort_words
+from raredata_bench.bench.grid import blocks, compose_top, sort_words
 from raredata_bench.bench.guard import Failed, Guard
 from raredata_bench.bench.material import load_named
 from raredata_bench.bench.record import write_atomic
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     cohort, _ = load_named(cohort_word, {k: v[0] for k, v in words.parameters.get("dataset", {}).items()})
     study = {"grid": [{"method": [], "plan": ["balance"], "regime": [], "learner": [], "dataset": []}]}
     words.parameters.pop("dataset", None)
-    block = blocks(study, words)[0]
+    block = blocks({**compose_top(words), "study": study, "tuning": "none"}, words)[0]
     if len(block["method"]) != 1 or len(block["plan"]) != 1:
         raise ConfigError("augment needs one method=... and at most one plan=...; see `raredata-bench list methods`.")
     method, plan = block["method"][0], block["plan"][0]

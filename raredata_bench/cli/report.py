@@ -1,4 +1,4 @@
-"""``raredata-bench report STUDY``: the tables of a study as CSV, Markdown and LaTeX."""
+"""``raredata-bench report STUDY``: the tables of a study as CSV, Markdown and LaTeX, and pages of samples."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from raredata_bench.bench.studies import load_table, study_folder
 from raredata_bench.cli.common import RESULTS_HELP, console, leaderboard_of, results_argument, warn_broken
 from raredata_bench.leaderboard.rank import IMPUTE
+from raredata_bench.report.samples import write_pages
 from raredata_bench.report.tables import write_report
 
 
@@ -24,6 +25,8 @@ def main(argv: Sequence[str]) -> int:
     table = load_table(given.study, results)
     warn_broken(table.attrs)
     folder = given.output or study_folder(given.study, results)
-    for path in write_report(table, leaderboard_of(table, given.impute), folder):
+    pages = write_pages(study_folder(given.study, results), folder)
+    index = pages[0].relative_to(folder).as_posix() if pages else ""
+    for path in [*write_report(table, leaderboard_of(table, given.impute), folder, index), *pages[:1]]:
         console().print(path, soft_wrap=True, markup=False)
     return 0

@@ -15,6 +15,7 @@ from raredata_bench.bench.studies import load_table
 from raredata_bench.bench.sweep import Sweep, launch, prepare
 from raredata_bench.cli.common import leaderboard_of
 from raredata_bench.cli.progress import Watch, duration
+from raredata_bench.report.samples import write_pages
 from raredata_bench.report.tables import write_report
 from raredata_bench.report.terminal import render
 
@@ -24,7 +25,8 @@ usage: raredata-bench sweep study=STUDY [axis=option,option ...] [axis.parameter
 axes        dataset task regime method plan learner     options: raredata-bench list methods
 your data   dataset=user dataset.path=cohort.csv dataset.target=diagnosis      (or dataset.path=cohort.yaml)
 keys        profile=quickstart|ci|default|paper   workers=2   timeout_s=600   memory_mib=4000
-            retry_failed=true   paths.results=DIR   tracking.enabled=false   tracking.uri=http://...
+            retry_failed=true   samples=auto|true|false (pictures of rows; auto: none of your own data)
+            paths.results=DIR   tracking.enabled=false   tracking.uri=http://...
 launchers   hydra/launcher=joblib (default) | basic | any other Hydra launcher that is installed
             --dry-run prints the plan and runs nothing
 
@@ -107,7 +109,8 @@ def show(sweep: Sweep, console: Console) -> Path:
     data = {job.data for job in sweep.planned.jobs.values()}
     mine = table[table["data"].isin(data)]
     render(board[board["dataset"].isin(set(mine["dataset"]))], table, console)
-    write_report(table, board, sweep.folder.root)
+    pages = write_pages(sweep.folder.root, sweep.folder.root)
+    write_report(table, board, sweep.folder.root, pages[0].relative_to(sweep.folder.root).as_posix() if pages else "")
     return sweep.folder.root / "tables"
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from raredata_bench.bench.record import AXES, SCORED_STATUSES, write_atomic
 from raredata_bench.leaderboard.rank import CELL, MIN_SPLITS, regime_order
-from raredata_bench.report.text import MARKS, MEANINGS, NOTHING, flags, interval, named_dataset, number
+from raredata_bench.report.text import MARKS, MEANINGS, NOTHING, budget_note, flags, interval, named_dataset, number
 
 # What a block of rows has in common comes first.
 BLOCK = ("dataset", "task", "scorer", "regime")
@@ -28,7 +28,7 @@ LATEX_ESCAPES = {
 }  # fmt: skip
 
 
-def write_report(table: pd.DataFrame, leaderboard: pd.DataFrame, folder: Path) -> list[Path]:
+def write_report(table: pd.DataFrame, leaderboard: pd.DataFrame, folder: Path, samples: str = "") -> list[Path]:
     """Write the tables of a study below ``folder`` and return their paths.
 
     Parameters
@@ -39,6 +39,8 @@ def write_report(table: pd.DataFrame, leaderboard: pd.DataFrame, folder: Path) -
         What :func:`raredata_bench.leaderboard.rank.leaderboard` made of it, all scorers.
     folder : Path
         The files go to ``tables`` in it.
+    samples : str
+        Path below ``folder`` of the page of samples that ``leaderboard.md`` names; none for an empty one.
 
     Returns
     -------
@@ -47,6 +49,7 @@ def write_report(table: pd.DataFrame, leaderboard: pd.DataFrame, folder: Path) -
         ``leaderboard_all.md`` and ``.tex``, ``synthetic_scores.csv``, ``coverage.csv``, ``failures.csv``.
     """
     text = caption(table, leaderboard)
+    link = f"\nRows made, to look at: [samples](../{samples}).\n" if samples else ""
     learnt = leaderboard[leaderboard["learner"].notna()]
     main = learnt[learnt["primary"].astype(bool)]
     synthetic = leaderboard.loc[
@@ -56,7 +59,7 @@ def write_report(table: pd.DataFrame, leaderboard: pd.DataFrame, folder: Path) -
     ]  # fmt: skip
     contents = {
         "leaderboard.csv": to_csv(leaderboard),
-        "leaderboard.md": to_markdown(main, text),
+        "leaderboard.md": to_markdown(main, text) + link,
         "leaderboard.tex": to_latex(main, text),
         "leaderboard_all.md": to_markdown(learnt, text),
         "leaderboard_all.tex": to_latex(learnt, text, label="tab:leaderboard-all"),
@@ -163,6 +166,7 @@ def caption(table: pd.DataFrame, board: pd.DataFrame) -> str:
     cells = table.drop_duplicates("cell")
     studies = ", ".join(sorted(set(table["study"].astype(str)) - {""}) or [str(table.attrs.get("study", ""))])
     parts = [f"Study {studies}: {table['job'].nunique()} records, {len(cells)} cells."]
+    parts += [note for note in [budget_note(table)] if note]
     most = int(board["n_cells"].max()) if len(board) else 0
     if most < MIN_SPLITS:
         parts.append(f"Exploratory: at most {most} splits, intervals and no test.")

@@ -19,6 +19,7 @@ from raredata_bench.report.text import (
     MARKS,
     MEANINGS,
     Row,
+    budget_note,
     failures,
     flags,
     interval,
@@ -48,6 +49,8 @@ def render(board: pd.DataFrame, table: pd.DataFrame, console: Console, *, every:
         Show the rows of every scorer; by default those of each task's primary scorer.
     """
     shown = board if every else board[board["primary"].astype(bool) & board["learner"].notna()]
+    if note := budget_note(table):
+        console.print(Text(note, style="bold yellow"))
     console.print(layout(shown, _study(table), console.width))
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from raredata_bench.bench.record import SCORED_STATUSES
 
 # One row of a leaderboard.
@@ -25,6 +27,14 @@ MEANINGS = {
 def named_dataset(key: str, simulated: bool) -> str:
     """Return how a dataset is called where people read it: one without patients says so."""
     return f"{key} (simulated)" if simulated else key
+
+
+def budget_note(table: pd.DataFrame) -> str:
+    """Return a sentence on cells under another budget than the methods' own settings, empty where there are none."""
+    if "budget" not in table.columns:
+        return ""
+    others = sorted(set(table["budget"].dropna().astype(str)) - {"default"})
+    return f"Budget {', '.join(others)}: these scores say nothing about a method." if others else ""
 
 
 def missing(value: Any) -> bool:

@@ -34,15 +34,17 @@ def noised(x: Tensor, t: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
 
 
 def denoising_loss(
-    x: Tensor, signal: Tensor, denoise: Denoiser, t: Tensor | None = None, seed: int | None = None
-) -> Tensor:
+    x: Tensor, signal: Tensor, denoise: Denoiser, t: Tensor | None = None, seed: int | None = None,
+    noise: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Return the squared error of the predicted velocity by row, (b,), at random times or at those given.
 
-    With ``seed`` the noise is the same at every call, for rows that are held out.
+    With ``seed`` the noise is the same at every call, for rows that are held out; ``noise`` is it itself.
     """
     times = torch.randint(len(signal), (len(x),), device=x.device) if t is None else t
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
-    noise = torch.randn(x.shape, generator=generator).to(x.device)
+    if noise is None:
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        noise = torch.randn(x.shape, generator=generator).to(x.device)
     left = signal[times].view(-1, *[1] * (x.ndim - 1))
     velocity = left.sqrt() * noise - (1 - left).sqrt() * x
     return (denoise(noised(x, times, noise, signal), times) - velocity).flatten(1).square().mean(dim=1)

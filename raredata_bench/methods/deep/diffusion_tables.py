@@ -16,6 +16,7 @@ from torch.optim import AdamW, Optimizer
 from raredata_bench.errors import ConfigError
 from raredata_bench.methods.deep.tables import Levels, TableFamily, TableNetwork, TableRows, mlp
 from raredata_bench.training.diffusion import cosine_schedule, denoising_loss, sample
+from raredata_bench.training.generative import PlainFamily
 
 REACH = 1.25  # how far beyond the outermost score a predicted one may lie
 LEAST = 1e-30
@@ -101,7 +102,7 @@ class Denoiser(nn.Module):
         return out
 
 
-class TableDiffusion(TableFamily):
+class TableDiffusion(TableFamily, PlainFamily):
     """Both diffusions and their denoiser."""
 
     signal: Tensor
@@ -123,28 +124,33 @@ class TableDiffusion(TableFamily):
         """Return the denoiser."""
         return self.net
 
-    def update(
-        self, index: Tensor, step: int, optimizers: Sequence[Optimizer], backward: Callable[[Tensor], None]
-    ) -> None:
-        """Take one step at random times."""
-        for group in optimizers[0].param_groups:
-            group["lr"] = self.lr * (1 - step / self.updates)
-        optimizers[0].zero_grad(set_to_none=True)
-        t = torch.randint(self.steps, (len(index),), device=index.device)
-        backward(self.loss(index, t).mean())
-        optimizers[0].step()
+    def rate(self, step: int) -> float:
+        """Return a factor that falls from 1 to 0 by a straight line."""
+        return 1 - step / self.updates
+
+    def noise(self, rows: int, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
+        """Return the times, what levels are replaced by, and what is added to scores."""
+        return (
+            torch.randint(self.steps, (rows,), generator=generator),
+            torch.rand(rows, self.levels.columns, 2, generator=generator),
+            torch.randn(rows, self.numeric, generator=generator),
+        )
+
+    def forward(self, index: Tensor, step: int, *noise: Tensor) -> Tensor:
+        """Return the mean error at random times."""
+        return self.errors(index, *noise).mean()
 
     def held_out(self, index: Tensor) -> Tensor:
         """Return the mean loss at ten times of every row, with the same noise at every look."""
-        times = torch.linspace(0, self.steps - 1, 10).round().long().to(index.device)
-        return self.loss(index.repeat_interleave(len(times)), times.repeat(len(index)), seed=0).mean()
+        times = torch.linspace(0, self.steps - 1, 10).round().long().repeat(len(index))
+        rows = index.repeat_interleave(len(times) // len(index))
+        _, *noise = self.noise(len(rows), torch.Generator().manual_seed(0))
+        return self.errors(rows, *(one.to(index.device) for one in (times, *noise))).mean()
 
-    def loss(self, index: Tensor, t: Tensor, seed: int | None = None) -> Tensor:
+    def errors(self, index: Tensor, t: Tensor, replaced: Tensor, added: Tensor) -> Tensor:
         """Return the squared error of the velocity plus the divergence of the levels, by row, (b,)."""
         picks, strata = self.picks[index], self.strata[index]
-        generator = None if seed is None else torch.Generator().manual_seed(seed + 1)
-        noise = torch.rand(*picks.shape, 2, generator=generator).to(index.device)
-        at = self.multinomial.noised(picks, t, noise)
+        at = self.multinomial.noised(picks, t, replaced)
         seen = self.levels.one_hot(at)
         logits = seen
 
@@ -154,7 +160,7 @@ class TableDiffusion(TableFamily):
             logits = out[:, self.numeric :]
             return out[:, : self.numeric]
 
-        total = denoising_loss(self.scores[index], self.signal, denoise, t, seed)
+        total = denoising_loss(self.scores[index], self.signal, denoise, t, noise=added)
         if not self.numeric:
             total = torch.zeros(len(index), device=index.device)
         return total + self.multinomial.loss(picks, at, logits, t) if self.levels.columns else total

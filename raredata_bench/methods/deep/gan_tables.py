@@ -124,15 +124,12 @@ class GanSettings:
 class TableGan(TableFamily):
     """Generator and critic, both told the class."""
 
-    learnt: Tensor
-
-    def __init__(self, rows: TableRows, settings: GanSettings, learnt: np.ndarray) -> None:
+    def __init__(self, rows: TableRows, settings: GanSettings) -> None:
         super().__init__(rows)
         self.settings = settings
         width = self.flat.shape[1]
         self.generator = mlp(settings.noise + self.classes, settings.hidden, width, nn.ReLU)
         self.critic = Critic((width + self.classes) * settings.pac, settings.hidden)
-        self.register_buffer("learnt", torch.as_tensor(learnt), persistent=False)
 
     def optimizers(self, updates: int) -> list[Optimizer]:
         """Return Adam for the generator and for the critic."""
@@ -183,8 +180,8 @@ class TableGan(TableFamily):
         size = len(index)
         if turns > 1:
             others = (turns - 1) * size
-            if size < len(self.learnt):
-                drawn = self.learnt[torch.randint(len(self.learnt), (others,), device=index.device)]
+            if size < len(self.pool):
+                drawn = self.pool[torch.randint(len(self.pool), (others,), device=index.device)]
             else:
                 drawn = index.repeat(turns - 1)
             index = torch.cat([index, drawn])
@@ -306,4 +303,4 @@ class AdversarialNetwork(TableNetwork):
             betas=(self.betas[0], self.betas[1]),
             weight_decay=self.weight_decay,
         )
-        return partial(TableGan, rows, settings, learnt), pac
+        return partial(TableGan, rows, settings), pac

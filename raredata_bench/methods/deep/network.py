@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import nn
 
 from raredata_bench.contracts.methods import Synthesizer
+from raredata_bench.data.cohort import Cohort
 from raredata_bench.training.generative import GenerativeBudget, Trained
 
 
@@ -39,6 +40,14 @@ def hold_out(
     ]
     rows = np.sort(np.concatenate(held))
     return (np.setdiff1d(np.arange(n), rows), rows) if len(rows) else (np.arange(n), None)
+
+
+def with_source(train: Cohort, source: Cohort | None) -> tuple[Cohort, np.ndarray | None]:
+    """Return training rows followed by those of a larger cohort, and the positions of the latter, None without one."""
+    if source is None:
+        return train, None
+    plain = [replace(one, site=None, group=None, split=None, technical=()) for one in (train, source)]
+    return Cohort.concat(plain), np.arange(len(train), len(train) + len(source))
 
 
 @dataclass(kw_only=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,10 +19,11 @@ from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.target import survival_array
 from raredata_bench.errors import InfeasibleError
-from raredata_bench.methods.deep.network import NetworkSynthesizer, hold_out, weights_of
+from raredata_bench.methods.deep.network import NetworkSynthesizer, hold_out, weights_of, with_source
 from raredata_bench.methods.statistical.margins import Margins
 from raredata_bench.schema import SurvivalTarget
-from raredata_bench.training.generative import Family, GenerativeBudget, fit_family, torch_seeded
+from raredata_bench.training.generative import Family, GenerativeBudget, Trained, torch_seeded
+from raredata_bench.training.generative_stack import Fit, fit_families
 
 TAIL = 0.2  # share of the rows from which the scale of a margin's tails is taken, as in the Gaussian copula
 NEVER = -1e9  # the logit of a level that a column does not have
@@ -162,7 +163,7 @@ class Levels(nn.Module):
     def one_hot(self, picks: Tensor) -> Tensor:
         """Return flat indicators, float32 (b, q), of levels (b, c)."""
         out = torch.zeros(len(picks), self.width, device=picks.device)
-        return out.scatter_(1, picks + self.offset, 1.0)
+        return out.scatter(1, picks + self.offset, 1.0)
 
     def grid(self, flat: Tensor, empty: float) -> Tensor:
         """Return a grid of flat values, with ``empty`` where a column has no such level."""
@@ -257,8 +258,18 @@ class TableNetwork(NetworkSynthesizer, ABC):
     _family: TableFamily | None = field(init=False, default=None, repr=False)
 
     def _fit(self, train: Cohort, rng: np.random.Generator) -> None:
+        self._take(*self._ready(train, rng).alone())
+
+    def _fit_together(self, jobs: Sequence[tuple[Any, Cohort, np.random.Generator]]) -> None:
+        fits = [method._ready(train, rng) for method, train, rng in jobs]
+        for (method, _, _), fitted in zip(jobs, fit_families(fits), strict=True):
+            method._take(*fitted)
+
+    def _ready(self, train: Cohort, rng: np.random.Generator) -> Fit:
+        """Return the training that is to be made on the rows of a fold."""
         self.adapted = ()
-        self._code, rows = TableCode.fit(train, rng)
+        both, before = with_source(train, self.source)
+        self._code, rows = TableCode.fit(both, rng)
         if not rows.width:
             raise InfeasibleError(
                 f"{self.info.key} needs a column that varies; each of the {len(train.schema.columns)} has one value in "
@@ -267,9 +278,14 @@ class TableNetwork(NetworkSynthesizer, ABC):
         learnt, held = hold_out(train.strata, self.stop_share, self.stop_from, rng)
         smallest = min(count for name, count in train.counts.items() if name in self.wanted)
         make, multiple = self._plan(rows, smallest, learnt)
-        family, self.trained = fit_family(make, learnt, self.budget(len(learnt)), rng, held, multiple, self.info.key)
+        return Fit(
+            make=make, rows=learnt, budget=self.budget(len(learnt)), rng=rng, held=held, multiple=multiple,
+            who=self.info.key, before=before,
+        )  # fmt: skip
+
+    def _take(self, family: Family, trained: Trained) -> None:
         assert isinstance(family, TableFamily)
-        self._family, self.n_parameters = family, weights_of(family)
+        self._family, self.trained, self.n_parameters = family, trained, weights_of(family)
 
     def budget(self, n: int) -> GenerativeBudget:
         """Return the budget for ``n`` rows to learn from."""

@@ -22,7 +22,7 @@ from raredata_bench.data.omics import LOG_CPM
 from raredata_bench.data.target import survival_array
 from raredata_bench.errors import IncompatibleError
 from raredata_bench.methods.counts import Reads, logs_of
-from raredata_bench.methods.deep.network import NetworkSynthesizer, hold_out, weights_of
+from raredata_bench.methods.deep.network import NetworkSynthesizer, hold_out, weights_of, with_source
 from raredata_bench.methods.deep.tables import mlp
 from raredata_bench.methods.deep.vae_tables import LEAST_SIGMA, LOG_TWO_PI, kl_to_prior, latent_for, penalty
 from raredata_bench.methods.rows import members
@@ -350,17 +350,20 @@ class OmicsVae(NetworkSynthesizer):
             raise IncompatibleError(
                 f"{self.info.key} takes counts and continuous columns; {levelled[:3]} hold levels. Leave them out."
             )
-        matrix = Coder.fit(train).filled(train.X)
+        both, before = with_source(train, self.source)
+        matrix = Coder.fit(both).filled(both.X)
         if isinstance(train.schema.target, SurvivalTarget):
-            matrix = np.column_stack([matrix, np.log(train.y["time_days"])])
-        rows = rows_of(train, matrix)
+            matrix = np.column_stack([matrix, np.log(both.y["time_days"])])
+        rows = rows_of(both, matrix)
         adapted: list[str] = []
         smallest = min(count for name, count in train.counts.items() if name in self.wanted)
         latent = latent_for(self.latent, len(train.schema.columns), smallest, adapted)
         learnt, held = hold_out(train.strata, self.stop_share, self.stop_from, rng)
         settings = Settings(lr=self.lr, weight_decay=self.weight_decay, free_bits=self.free_bits, warm_up=self.warm_up)
         make = partial(BlockVae, rows, tuple(self.hidden), latent, settings)
-        family, self.trained = fit_family(make, learnt, self.budget(len(learnt)), rng, held, who=self.info.key)
+        family, self.trained = fit_family(
+            make, learnt, self.budget(len(learnt)), rng, held, who=self.info.key, before=before
+        )
         assert isinstance(family, BlockVae)
         self._train, self._rows, self._family = train, rows, family
         self.adapted, self.n_parameters = tuple(adapted), weights_of(family)

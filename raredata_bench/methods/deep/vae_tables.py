@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
 from raredata_bench.methods.deep.tables import TableFamily, TableNetwork, TableRows, mlp
+from raredata_bench.training.generative import PlainFamily
 
 LEAST_SIGMA = 0.05  # of a standardised column: below it the likelihood of a few rows has no bound
 LOG_TWO_PI = float(np.log(2 * np.pi))
@@ -56,7 +57,7 @@ class Decoder(nn.Module):
         return out[:, : self.numeric], self.log_sigma.clamp_min(float(np.log(LEAST_SIGMA))), out[:, self.numeric :]
 
 
-class TableVae(TableFamily):
+class TableVae(TableFamily, PlainFamily):
     """Encoder and decoder, both told the class; Gaussian scores, categorical levels."""
 
     def __init__(
@@ -64,10 +65,20 @@ class TableVae(TableFamily):
     ) -> None:
         super().__init__(rows)
         self.lr, self.decay, self.free, self.warm_up, self.latent = lr, decay, free, warm_up, latent
-        self.encoder = mlp(self.flat.shape[1] + self.classes, hidden, 2 * latent)
-        self.decoder = Decoder(latent + self.classes, hidden, self.numeric, self.levels.width)
-        self.nets = nn.ModuleList([self.encoder, self.decoder])
+        encoder = mlp(self.flat.shape[1] + self.classes, hidden, 2 * latent)
+        # In one place only: a module under two names cannot be called with the weights of another.
+        self.nets = nn.ModuleList([encoder, Decoder(latent + self.classes, hidden, self.numeric, self.levels.width)])
         self.rising = 1.0
+
+    @property
+    def encoder(self) -> nn.Module:
+        """From a row and its class to mean and log variance of the latent."""
+        return self.nets[0]
+
+    @property
+    def decoder(self) -> nn.Module:
+        """From a latent and a class to a row."""
+        return self.nets[1]
 
     def optimizers(self, updates: int) -> list[Optimizer]:
         """Return Adam with a little weight decay."""
@@ -78,26 +89,26 @@ class TableVae(TableFamily):
         """Return encoder and decoder."""
         return self.nets
 
-    def update(
-        self, index: Tensor, step: int, optimizers: Sequence[Optimizer], backward: Callable[[Tensor], None]
-    ) -> None:
-        """Take one step of the bound, whose divergence counts the more the further the training is."""
-        optimizers[0].zero_grad(set_to_none=True)
-        missed, divergence = self.parts(index)
-        backward(missed.mean() + min(1.0, (step + 1) / self.rising) * penalty(divergence, self.free))
-        optimizers[0].step()
+    def noise(self, rows: int, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
+        """Return what the latents are drawn with."""
+        return (torch.randn(rows, self.latent, generator=generator),)
+
+    def forward(self, index: Tensor, step: int, *noise: Tensor) -> Tensor:
+        """Return the negative bound, whose divergence counts the more the further the training is."""
+        missed, divergence = self.parts(index, *noise)
+        return missed.mean() + min(1.0, (step + 1) / self.rising) * penalty(divergence, self.free)
 
     def held_out(self, index: Tensor) -> Tensor:
         """Return the negative bound per row, with the same noise at every look."""
-        missed, divergence = self.parts(index, torch.Generator().manual_seed(0))
+        (noise,) = self.noise(len(index), torch.Generator().manual_seed(0))
+        missed, divergence = self.parts(index, noise.to(index.device))
         return missed.mean() + divergence.sum(dim=1).mean()
 
-    def parts(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def parts(self, index: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return the negative log likelihood of each row (b,) and the divergence by dimension (b, d)."""
         label = self.label[index]
         mean, log_variance = self.encoder(torch.cat([self.flat[index], label], dim=1)).chunk(2, dim=1)
         log_variance = log_variance.clamp(-10, 10)
-        noise = torch.randn(mean.shape, generator=generator).to(mean.device)
         z = mean + (0.5 * log_variance).exp() * noise
         centre, log_sigma, logits = self.decoder(torch.cat([z, label], dim=1))
         away = ((self.scores[index] - centre) * (-log_sigma).exp()).square()

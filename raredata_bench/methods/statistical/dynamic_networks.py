@@ -91,16 +91,23 @@ class Regression:
     noise: np.ndarray
 
     @classmethod
-    def fit(cls, X: np.ndarray, scores: np.ndarray, kept: np.ndarray) -> Regression:
+    def fit(cls, X: np.ndarray, scores: np.ndarray, kept: np.ndarray, prior: Regression | None = None) -> Regression:
         """Regress scores (m, r), NaN where nothing was observed, with the variances ``kept`` (r,), on X (m, q).
 
         The scores of tied values vary less than the normal variables behind them, by the factor ``kept``; so do their
-        regressions, which are divided by it. The noise is what the regression leaves of a variance of 1.
+        regressions, which are divided by it. The noise is what the regression leaves of a variance of 1. With a
+        ``prior``, the regression of a larger cohort, weights are drawn towards its weights instead of towards 0, as far
+        as leaving one visit out says.
         """
         centre, spread = X.mean(axis=0), X.std(axis=0)
         spread = np.where(spread > LEAST_SPREAD, spread, np.inf)
         Z = (X - centre) / spread
-        fits = [ridge(Z, column) for column in scores.T]
+        start = np.zeros((X.shape[1], scores.shape[1]))
+        if prior is not None:
+            # Per standard deviation there, per standard deviation here; what never varied on one side says nothing.
+            ratio = np.where(np.isfinite(spread), spread, 0.0) / prior.spread
+            start = prior.weights * ratio[:, None] * kept
+        fits = [ridge(Z, column, towards) for column, towards in zip(scores.T, start.T, strict=True)]
         weights = np.column_stack([one for one, _ in fits]) / kept
         left = np.where(np.isnan(scores), 0.0, np.column_stack([rest for _, rest in fits]))
         size = np.sqrt((left**2).sum(axis=0))
@@ -178,6 +185,9 @@ class DynamicBayesNet(Synthesizer):
     of unordered categories enter by their order in the schema. Who has how many visits is copied, so it makes no new
     pattern of drop-out. Do not use it for waveforms.
 
+    With a larger cohort (``pretrain``) the regressions are drawn towards those learnt on it instead of towards nothing,
+    as far as leaving one visit out says; marginals, constants, visits and gaps stay those of the training rows.
+
     Parameters
     ----------
     tail : float
@@ -212,17 +222,11 @@ class DynamicBayesNet(Synthesizer):
                     f"{self.info.key} needs at least {LEAST_PAIRS} pairs of consecutive visits in a stratum it fills, "
                     f"or none; {name} has {pairs} in {len(rows)} histories. Use a larger regime or a later landmark."
                 )
-        known = {name: self._known(rows) for name, rows in pools.items()}
-        levelled = [*(column.levelled for column in X.constants), False]
-        self._constants = {
-            name: tuple(
-                Scale.fit(values[~np.isnan(values)], flat, self.tail)
-                for values, flat in zip(table.T, levelled, strict=False)
-            )
-            for name, table in known.items()
-        }
+        known = {name: known_of(train, rows) for name, rows in pools.items()}
+        self._constants = {name: self._scales(table, X.constants) for name, table in known.items()}
+        priors = self._priors(tuple(pools))
         self._walks = {
-            name: self._walk(rows, np.nan_to_num(_scores(known[name], self._constants[name])))
+            name: self._walk(train, rows, np.nan_to_num(_scores(known[name], self._constants[name])), priors.get(name))
             for name, rows in pools.items()
         }
         # What the models hold: order statistics, weights and covariances of noise.
@@ -235,17 +239,27 @@ class DynamicBayesNet(Synthesizer):
         derived = {j for j, _ in self._sums}
         return [j for j in range(len(self._train.X.variables)) if j not in derived]
 
-    def _known(self, rows: np.ndarray) -> np.ndarray:
-        """Return constants, and log-time where the outcome is one, of training rows, float64 (m, s or s + 1)."""
-        assert self._train is not None
-        static = self._train.X.static[rows]
-        if isinstance(self._train.schema.target, SurvivalTarget):
-            return np.column_stack([static, np.log(self._train.y["time_days"][rows])])
-        return static
+    def _scales(self, table: np.ndarray, constants: tuple[Column, ...]) -> tuple[Scale, ...]:
+        levelled = [*(column.levelled for column in constants), False]
+        return tuple(
+            Scale.fit(values[~np.isnan(values)], flat, self.tail)
+            for values, flat in zip(table.T, levelled, strict=False)
+        )
 
-    def _walk(self, rows: np.ndarray, known: np.ndarray) -> Walk:
-        assert self._train is not None
-        X: Histories = self._train.X
+    def _priors(self, names: tuple[str, ...]) -> dict[str, Walk]:
+        """Return the networks of the strata of the larger cohort, where there is one and it has rows for them."""
+        if self.source is None:
+            return {}
+        out = {}
+        for name, rows in members(self.source).items():
+            if name in names and int((self.source.X.visits[rows] - 1).sum()) >= LEAST_PAIRS:
+                table = known_of(self.source, rows)
+                scores = np.nan_to_num(_scores(table, self._scales(table, self.source.X.constants)))
+                out[name] = self._walk(self.source, rows, scores, None)
+        return out
+
+    def _walk(self, cohort: Cohort, rows: np.ndarray, known: np.ndarray, prior: Walk | None) -> Walk:
+        X: Histories = cohort.X
         names = self._modelled
         columns, values, times = [X.variables[j] for j in names], X.values[rows][:, :, names], X.times[rows]
 
@@ -257,7 +271,8 @@ class DynamicBayesNet(Synthesizer):
             )
 
         ever, first = scales(values), scales(values[:, :1])
-        start = Regression.fit(known, _scores(values[:, 0], first), np.array([scale.kept for scale in first]))
+        kept = np.array([scale.kept for scale in first])
+        start = Regression.fit(known, _scores(values[:, 0], first), kept, None if prior is None else prior.start)
         gaps = np.diff(times, axis=1)
         row, at = np.nonzero(~np.isnan(gaps))
         if not len(row):
@@ -266,7 +281,10 @@ class DynamicBayesNet(Synthesizer):
         before = np.nan_to_num(_scores(carried(values), ever))
         regressors = _joined(before[row, at], gaps[row, at], known[row])
         kept = np.array([scale.kept for scale in later])
-        return Walk(first, later, ever, start, Regression.fit(regressors, _scores(values[row, at + 1], later), kept))
+        step = Regression.fit(
+            regressors, _scores(values[row, at + 1], later), kept, None if prior is None else prior.step
+        )
+        return Walk(first, later, ever, start, step)
 
     def _sample(self, counts: Mapping[str, int], rng: np.random.Generator) -> Sampled:
         assert self._train is not None
@@ -297,7 +315,7 @@ class DynamicBayesNet(Synthesizer):
     def _blurred(self, drawn: np.ndarray, pool: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return constants and log-times of parents, numbers blurred."""
         assert self._train is not None
-        out, table = self._known(drawn), self._known(pool)
+        out, table = known_of(self._train, drawn), known_of(self._train, pool)
         plain = np.array([*(not c.levelled for c in self._train.X.constants), True][: table.shape[1]], dtype=bool)
         if not plain.any() or not len(out):
             return out
@@ -310,12 +328,24 @@ class DynamicBayesNet(Synthesizer):
         return out
 
 
-def ridge(Z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def known_of(cohort: Cohort, rows: np.ndarray) -> np.ndarray:
+    """Return constants, and log-time where the outcome is one, of rows of a cohort, float64 (m, s or s + 1)."""
+    static = cohort.X.static[rows]
+    if isinstance(cohort.schema.target, SurvivalTarget):
+        return np.column_stack([static, np.log(cohort.y["time_days"][rows])])
+    return np.asarray(static)
+
+
+def ridge(Z: np.ndarray, y: np.ndarray, towards: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return weights (q,) and residuals (m,) of the ridge regression of y (m,), NaN where not observed, on centred Z.
 
     The penalty is the one of :data:`PENALTIES` with the least squared error when each row is left out in turn. Below 8
-    observed values nothing is learnt from Z.
+    observed values nothing is learnt from Z. Weights are drawn towards 0, or towards those given, (q,).
     """
+    if towards is not None and towards.any():
+        # What the given weights leave is regressed, with weights that are drawn towards 0.
+        more, left = ridge(Z, y - Z @ towards)
+        return towards + more, left
     seen = ~np.isnan(y)
     m = int(seen.sum())
     mean = y[seen].mean() if m else 0.0
