@@ -44,17 +44,22 @@ COLUMNS = (
     Column("stage", "ordinal", levels=("I", "II", "III")),
     Column("smoker", "binary", levels=(0, 1)),
 )
-# A program that draws the rows of each class with replacement and shakes one column, so that rows differ.
+# A program that draws every column of each class with replacement, apart from the others, and shakes the first.
 DRAW = """
 import json, numpy as np, pyarrow as pa, pyarrow.parquet as pq
 train, want = pq.read_table("train.parquet"), json.load(open("request.json"))
 rng, outcome, first = np.random.default_rng(want["seed"]), want["outcome"], want["columns"][0]
 of_row = np.array(train[outcome.get("column") or outcome["event"]].to_pylist(), dtype=object)
-parts = []
-for name, n in want["counts"].items():
-    pool = np.flatnonzero(of_row == (name if outcome["kind"] == "label" else int(name == "event")))
-    parts.append(rng.choice(pool, n))
-made = train.take(np.concatenate(parts))
+def draw():
+    parts = []
+    for name, n in want["counts"].items():
+        pool = np.flatnonzero(of_row == (name if outcome["kind"] == "label" else int(name == "event")))
+        parts.append(rng.choice(pool, n))
+    return np.concatenate(parts)
+made = train.take(draw())
+for column in want["columns"]:
+    place = made.column_names.index(column["name"])
+    made = made.set_column(place, column["name"], train[column["name"]].take(draw()))
 shaken = made[first["name"]].to_numpy() + rng.normal(0, 1, len(made))
 if first["low"] is not None:
     shaken = np.clip(shaken, first["low"], first["high"])

@@ -23,7 +23,8 @@ from raredata_bench.methods.adapters.sdv import Budget, SdvSynthesizer, _metadat
 from raredata_bench.schema import Column, LabelTarget, Schema, SurvivalTarget
 from raredata_bench.testing import methods as checks
 
-KEYS = [key for key in registry.options("method") if "sdv" in registry.info_of("method", key).requires]
+INFOS = {key: registry.info_of("method", key) for key in registry.options("method")}
+KEYS = [key for key, info in INFOS.items() if "sdv" in info.requires and "table" in info.modalities]
 NETWORKS = [key for key in KEYS if "copula" not in key or "gan" in key]
 COLUMNS = (
     Column("Größe [cm] (baseline)", low=0.0),

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from raredata_bench.errors import ConfigError
-from raredata_bench.methods.deep.images import Grid, GridFamily, GridSynthesizer
-from raredata_bench.training.diffusion import cosine_schedule, denoising_loss, sample
+from raredata_bench.methods.deep.images import Grid, GridFamily, GridSynthesizer, Packing, pace, rings
+from raredata_bench.training.diffusion import Denoiser, cosine_schedule, noised, sample
 
 NORM_GROUPS = 8
-WARM_UP = 50  # updates in which the learning rate rises
+LEAST_POWER = 1e-6  # of a frequency, where rows are all the same
 HELD_TIMES = 4  # times at which each row held out is looked at
 SEED = 0  # of the noise that rows held out are given, the same at every look
 
@@ -45,20 +45,56 @@ class Course:
     drop: float
 
 
+class Wiener(nn.Module):
+    """The best linear denoiser of rows with a mean and, by channel, a power at each distance from frequency zero.
+
+    The network learns only what is left over, in units of its spread. Rows that come out before it has learnt anything
+    are Gaussian fields with the texture of the training rows, so that updates are spent on shapes.
+
+    References
+    ----------
+    Karras et al. 2022, arXiv:2206.00364, whose preconditioning is this one for rows without any texture.
+    """
+
+    mean: Tensor
+    power: Tensor
+
+    def __init__(self, grid: Grid, x: Tensor) -> None:
+        super().__init__()
+        self.axes = tuple(range(2, 2 + grid.dims))
+        mean, ring = x.mean(dim=0), rings(grid)
+        each = torch.fft.fftn(x - mean, dim=self.axes, norm="ortho").abs().square().mean(dim=0)
+        sums = torch.zeros(grid.channels, int(ring.max()) + 1).index_add_(1, ring.flatten(), each.flatten(1))
+        power = (sums / torch.bincount(ring.flatten())).clamp_min(LEAST_POWER)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("power", power[:, ring], persistent=False)
+
+    def forward(self, x: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
+        """Return estimates of clean rows (b, c, ...) and their spreads (b, c, 1, ...) at shares of signal (b,)."""
+        left = left.view(-1, *[1] * (x.ndim - 1))
+        total = left * self.power + 1 - left
+        waves = torch.fft.fftn(x - left.sqrt() * self.mean, dim=self.axes, norm="ortho")
+        clean = torch.fft.ifftn(left.sqrt() * self.power / total * waves, dim=self.axes, norm="ortho").real
+        spread = (self.power * (1 - left) / total).mean(dim=self.axes, keepdim=True).sqrt()
+        return self.mean + clean, spread
+
+
 class DiffusionFamily(GridFamily):
     """A denoiser of all classes; the label after the last of them stands for none."""
 
     signal: Tensor
+    places: Tensor
 
     def __init__(
         self, grid: Grid, x: Tensor, labels: Tensor, classes: int, widths: tuple[int, ...], course: Course, lr: float
     ) -> None:
         super().__init__(x, labels, classes)
-        self.course, self.lr, self.bound = course, lr, float(x.abs().max())
+        self.course, self.lr, self.bound, self.total = course, lr, float(x.abs().max()), 1
+        self.packing, self.linear = Packing(grid), Wiener(grid, x)
         self.net = DiffusionModelUNet(
             spatial_dims=grid.dims,
-            in_channels=grid.channels,
-            out_channels=grid.channels,
+            in_channels=2 * self.packing.inner.channels + grid.dims,
+            out_channels=self.packing.inner.channels,
             channels=widths,
             num_res_blocks=1,
             attention_levels=[level == grid.levels - 1 for level in range(grid.levels)],
@@ -66,11 +102,14 @@ class DiffusionFamily(GridFamily):
             norm_num_groups=NORM_GROUPS,
             num_class_embeds=classes + 1,
         )
+        axes = torch.meshgrid([torch.linspace(-1, 1, size) for size in self.packing.inner.shape], indexing="ij")
+        self.register_buffer("places", torch.stack(axes)[None], persistent=False)
         self.register_buffer("signal", cosine_schedule(course.times), persistent=False)
 
     def optimizers(self, updates: int) -> list[Optimizer]:
         """Return AdamW."""
-        return [AdamW(self.net.parameters(), lr=self.lr, weight_decay=1e-5)]
+        self.total = updates
+        return [AdamW(self.net.parameters(), lr=self.lr, weight_decay=1e-5, fused=True)]
 
     def update(
         self, index: Tensor, step: int, optimizers: Sequence[Optimizer], backward: Callable[[Tensor], None]
@@ -79,10 +118,14 @@ class DiffusionFamily(GridFamily):
         labels = self.labels[index]
         dropped = torch.rand(len(index), device=index.device) < self.course.drop
         labels = torch.where(dropped, self.classes, labels)
-        loss = denoising_loss(self.x[index], self.signal, self._denoiser(labels)).mean()
+        # More often where there is much noise: shapes are made there, and the linear denoiser leaves little elsewhere.
+        times = (len(self.signal) * torch.rand(len(index), device=index.device).sqrt()).long()
+        times = times.clamp_max(len(self.signal) - 1)
+        x = self.x[index]
+        loss = self._loss(x, labels, times, torch.randn_like(x)).mean()
         (optimizer,) = optimizers
         for group in optimizer.param_groups:
-            group["lr"] = self.lr * min(1.0, (step + 1) / WARM_UP)
+            group["lr"] = self.lr * pace(step, self.total)
         optimizer.zero_grad(set_to_none=True)
         backward(loss)
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
@@ -91,9 +134,11 @@ class DiffusionFamily(GridFamily):
     def held_out(self, index: Tensor) -> Tensor:
         """Return the error at times that are spread evenly, each row with noise of its own."""
         rows = index.repeat(HELD_TIMES)
-        times = torch.linspace(0, self.course.times - 1, len(rows), device=index.device).long()
+        times = torch.linspace(0, self.course.times - 1, len(rows)).long()
         times = times.view(HELD_TIMES, -1).T.reshape(-1)[torch.randperm(len(rows), generator=_fixed())]
-        return denoising_loss(self.x[rows], self.signal, self._denoiser(self.labels[rows]), times, SEED).mean()
+        x = self.x[rows]
+        noise = torch.randn(x.shape, generator=_fixed()).to(x.device)
+        return self._loss(x, self.labels[rows], times.to(x.device), noise).mean()
 
     def averaged(self) -> nn.Module:
         """Return the denoiser."""
@@ -104,14 +149,30 @@ class DiffusionFamily(GridFamily):
         shape = (len(labels), *self.x.shape[1:])
         return sample(shape, self.signal, self._guided(labels), self.course.strides, self.bound, self.course.eta)
 
-    def _denoiser(self, labels: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        def denoise(x: Tensor, t: Tensor) -> Tensor:
-            made: Tensor = self.net(x, t, class_labels=labels)
-            return made
+    def _loss(self, x: Tensor, labels: Tensor, times: Tensor, noise: Tensor) -> Tensor:
+        """Return the squared error of what the linear denoiser leaves over, in its units, by row, (b,)."""
+        y = noised(x, times, noise, self.signal)
+        clean, spread = self.linear(y, self.signal[times])
+        return (self._rest(y, clean, times, labels) - (x - clean) / spread).flatten(1).square().mean(dim=1)
 
-        return denoise
+    def _rest(self, y: Tensor, clean: Tensor, times: Tensor, labels: Tensor) -> Tensor:
+        """Return what the network says is left over; it sees the linear estimate, its noise, and the places."""
+        left = self.signal[times].view(-1, *[1] * (y.ndim - 1))
+        noise = (y - left.sqrt() * clean) / (1 - left).sqrt()
+        places = self.places.expand(len(y), *self.places.shape[1:])
+        seen = torch.cat([self.packing.pack(clean), self.packing.pack(noise), places], dim=1)
+        return self.packing.unpack(self.net(seen, times, class_labels=labels))
 
-    def _guided(self, labels: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    def _denoiser(self, labels: Tensor) -> Denoiser:
+        def velocity(y: Tensor, times: Tensor) -> Tensor:
+            left = self.signal[times].view(-1, *[1] * (y.ndim - 1))
+            clean, spread = self.linear(y, self.signal[times])
+            clean = clean + spread * self._rest(y, clean, times, labels)
+            return (left.sqrt() * y - clean) / (1 - left).sqrt()
+
+        return velocity
+
+    def _guided(self, labels: Tensor) -> Denoiser:
         weight, known = self.course.guidance, self._denoiser(labels)
         if weight == 1:
             return known

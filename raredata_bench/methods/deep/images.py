@@ -18,6 +18,7 @@ from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.images import Images
 from raredata_bench.data.volumes import Volumes
 from raredata_bench.errors import ConfigError, InfeasibleError
+from raredata_bench.methods.deep.network import with_source
 from raredata_bench.methods.rows import members
 from raredata_bench.methods.transforms.images import from_tensor, to_tensor
 from raredata_bench.training.generative import Family, GenerativeBudget, fit_family, torch_seeded
@@ -26,6 +27,7 @@ from raredata_bench.training.nets import Residual
 LEVELS = 3  # of every network; more where the coarsest grid would be larger than this, by the number of axes
 COARSEST = {2: 8, 3: 4}
 TOGETHER = 64  # rows drawn at once
+DARK = 0.02  # added to intensities in [0, 1] before their logarithm is taken, against black
 LEAST = 1 / 255  # of the spread of a colour, one step of an 8-bit image
 FEWEST = 10  # subjects of every class from which some are held out
 
@@ -125,6 +127,67 @@ def _wide(values: Tensor, x: Tensor) -> Tensor:
     return values.view(-1, *[1] * (x.ndim - 2))
 
 
+def rings(grid: Grid) -> Tensor:
+    """Return the distance of each spatial frequency from zero, rounded, int64 of the grid's shape."""
+    places = [np.fft.fftfreq(size) * max(grid.shape) for size in grid.shape]
+    radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*places, indexing="ij")))
+    return torch.as_tensor(radius.round().astype(np.int64))
+
+
+class Packing(nn.Module):
+    """One step of Haar's wavelets: each square of four pixels (cube of eight voxels) becomes channels of one.
+
+    The first of these hold its mean, the others its differences. Networks then work on half the grid at a fraction of
+    the cost, at a loss of nothing; the map is orthonormal, but for the rows' being padded, with what their edges hold,
+    to a grid that can be halved at every level. ``inner`` is that grid, halved.
+
+    References
+    ----------
+    Hoogeboom, Heek and Salimans 2023, arXiv:2301.11093 (diffusion on wavelets).
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        unit = 2**grid.levels
+        shape = tuple(unit * -(-size // unit) for size in grid.shape)
+        self.shape, self.dims = grid.shape, grid.dims
+        self.before = tuple((new - old) // 2 for new, old in zip(shape, grid.shape, strict=True))
+        self.after = tuple(new - old - b for new, old, b in zip(shape, grid.shape, self.before, strict=True))
+        self.inner = Grid(tuple(size // 2 for size in shape), grid.channels * 2**grid.dims, grid.levels)
+
+    def pack(self, x: Tensor) -> Tensor:
+        """Map (b, c, ...) to (b, c * 2 ** axes, ...) on the inner grid."""
+        if any(self.before) or any(self.after):
+            pairs = zip(self.before[::-1], self.after[::-1], strict=True)
+            x = nn.functional.pad(x, [side for pair in pairs for side in pair], mode="replicate")
+        for axis in range(2, 2 + self.dims):
+            one, two = x.unfold(axis, 2, 2).unbind(-1)
+            x = torch.cat([one + two, one - two], dim=1) * math.sqrt(0.5)
+        return x
+
+    def unpack(self, x: Tensor) -> Tensor:
+        """Map (b, c * 2 ** axes, ...) on the inner grid to (b, c, ...)."""
+        for axis in range(1 + self.dims, 1, -1):
+            sums, less = (x * math.sqrt(0.5)).chunk(2, dim=1)
+            x = torch.stack([sums + less, sums - less], dim=axis + 1).flatten(axis, axis + 1)
+        for axis, (start, size) in enumerate(zip(self.before, self.shape, strict=True), start=2):
+            x = x.narrow(axis, start, size)
+        return x
+
+
+def pace(step: int, updates: int, rise: int = 50) -> float:
+    """Return the learning rate of a step as a share of the highest: a short rise, then half a cosine down to 0.
+
+    References
+    ----------
+    Loshchilov and Hutter 2017, arXiv:1608.03983.
+    """
+    up = min(rise, max(1, updates // 5))
+    if step < up:
+        return (step + 1) / up
+    return 0.5 + 0.5 * math.cos(math.pi * (step - up) / max(1, updates - up))
+
+
 class Frame(ABC):
     """How rows become standardised tensors (n, channels, ...) on a grid, and back to the size and dtype they had.
 
@@ -140,20 +203,25 @@ class Frame(ABC):
 
 
 class ImageFrame(Frame):
-    """Of images; colours are turned to their principal axes."""
+    """Of images; colours are turned to their principal axes, those of their logarithms where ``dense`` is given."""
 
-    def __init__(self, X: Images, side: int) -> None:
-        self.X = X
+    def __init__(self, X: Images, side: int, dense: bool = False) -> None:
+        self.X, self.dense = X, dense
         _, height, width, channels = X.pixels.shape
         self.grid = grid_of((height, width), channels, side)
         x = resized(to_tensor(X), self.grid.shape)
+        if dense:
+            x = torch.log(x + DARK)
         self.standard = Standard.of(x, LEAST, turn=True)
         self.x = self.standard.forth(x)
 
     def rows(self, x: Tensor) -> Images:
         """Return images of the size and dtype of the training rows."""
         height, width = self.X.pixels.shape[1:3]
-        return from_tensor(self.X, resized(self.standard.back(x), (height, width)))
+        made = self.standard.back(x)
+        if self.dense:
+            made = torch.exp(made) - DARK
+        return from_tensor(self.X, resized(made, (height, width)))
 
 
 class VolumeFrame(Frame):
@@ -175,9 +243,9 @@ class VolumeFrame(Frame):
         return self.X.like(values, None if self.X.masks is None else made[:, 1] > 0.5)
 
 
-def frame_of(X: Images | Volumes, side: int) -> Frame:
-    """Return the frame of a payload."""
-    return ImageFrame(X, side) if isinstance(X, Images) else VolumeFrame(X, side)
+def frame_of(X: Images | Volumes, side: int, dense: bool = False) -> Frame:
+    """Return the frame of a payload, of logarithms where it is images and ``dense``."""
+    return ImageFrame(X, side, dense) if isinstance(X, Images) else VolumeFrame(X, side)
 
 
 class Decoder(nn.Module):
@@ -264,6 +332,9 @@ class GridSynthesizer(Synthesizer, ABC):
         Share of the subjects of each class that is not learnt from and may end the training, where every class has ten.
     lr : float
         Learning rate.
+    dense : bool
+        Whether the networks see logarithms of the intensities of images: stains and tissue absorb, and what they do to
+        light adds up in these. No matter for volumes.
     accelerator : str
         Lightning's.
 
@@ -279,6 +350,7 @@ class GridSynthesizer(Synthesizer, ABC):
     average: float = 0.1
     validation: float = 0.1
     lr: float = 1e-3
+    dense: bool = False
     accelerator: str = "auto"
     _family: GridFamily | None = field(init=False, default=None, repr=False)
     _frame: Frame | None = field(init=False, default=None, repr=False)
@@ -292,15 +364,16 @@ class GridSynthesizer(Synthesizer, ABC):
             )
 
     def _fit(self, train: Cohort, rng: np.random.Generator) -> None:
-        self._train, self._frame = train, frame_of(train.X, self.side)
-        grid, x, labels = self._frame.grid, self._frame.x, torch.as_tensor(train.strata)
+        both, before = with_source(train, self.source)
+        self._train, self._frame = train, frame_of(both.X, self.side, self.dense)
+        grid, x, labels = self._frame.grid, self._frame.x, torch.as_tensor(both.strata)
         rows, held = split_rows(train, self.validation, rng)
         budget = GenerativeBudget(
             updates=self.updates, batch=self.batch, average=self.average, accelerator=self.accelerator
         )
         classes = len(train.schema.target.strata)
         make = partial(self._make, grid, x, labels, classes)
-        family, _ = fit_family(make, rows, budget, rng, held, who=self.info.key)
+        family, _ = fit_family(make, rows, budget, rng, held, who=self.info.key, before=before)
         assert isinstance(family, GridFamily)
         self._family = family
         self.n_parameters = sum(one.numel() for one in family.parameters())

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from raredata_bench.errors import ConfigError
-from raredata_bench.methods.deep.images import Decoder, Grid, GridFamily, GridSynthesizer
+from raredata_bench.methods.deep.images import Decoder, Grid, GridFamily, GridSynthesizer, Packing, pace, rings
 from raredata_bench.training.nets import Residual
 
 SEED = 0  # of the draw that rows held out are given, the same at every look
@@ -31,9 +30,8 @@ class SpectralNoise(nn.Module):
 
     def __init__(self, grid: Grid) -> None:
         super().__init__()
-        places = [np.fft.fftfreq(size) * max(grid.shape) for size in grid.shape]
-        radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*places, indexing="ij")))
-        self.register_buffer("ring", torch.as_tensor(radius.round().astype(np.int64)))
+        # Not among the weights, which are averaged while training: whole numbers would not stay what they are.
+        self.register_buffer("ring", rings(grid), persistent=False)
         self.log_variance = nn.Parameter(torch.full((grid.channels, int(self.ring.max()) + 1), FIRST))
 
     def surprise(self, residual: Tensor) -> Tensor:
@@ -46,8 +44,50 @@ class SpectralNoise(nn.Module):
         """Return noise of a shape (b, channels, ...)."""
         dims = tuple(range(2, len(shape)))
         scale = torch.exp(0.5 * self.log_variance[:, self.ring])
-        white = torch.fft.fftn(torch.randn(shape), dim=dims, norm="ortho")
+        white = torch.fft.fftn(torch.randn(shape, device=scale.device), dim=dims, norm="ortho")
         return torch.fft.ifftn(white * scale, dim=dims, norm="ortho").real
+
+
+def most_latents(labels: Tensor) -> int:
+    """Return half the rows of the smallest class, two at least: more latent numbers have no distribution to fit."""
+    counts = torch.bincount(labels)
+    return max(2, int(counts[counts > 0].min()) // 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Local:
+    """What a decoder says of the noise at each place of the inner grid.
+
+    Parameters
+    ----------
+    log_scale : Tensor, shape (b, bands * channels, ...)
+        Log of its scale.
+    mix : Tensor, shape (b, bands, channels * (channels - 1) / 2, ...)
+        How the channels of a band hang together there: a row of a unit triangular matrix after the other.
+    channels : int
+        Of the rows; those of a band lie together.
+    """
+
+    log_scale: Tensor
+    mix: Tensor
+    channels: int
+
+    def whitened(self, residual: Tensor) -> Tensor:
+        """Return residuals (b, bands * channels, ...) in units of their scale, channels set apart."""
+        bands = residual.unflatten(1, (-1, self.channels)).unbind(2)
+        out = [one + sum(self._weights(i)[j] * bands[j] for j in range(i)) for i, one in enumerate(bands)]
+        return torch.stack(out, dim=2).flatten(1, 2) * torch.exp(-self.log_scale)
+
+    def coloured(self, white: Tensor) -> Tensor:
+        """Return what :meth:`whitened` turns into ``white``."""
+        out: list[Tensor] = []
+        for i, one in enumerate((white * torch.exp(self.log_scale)).unflatten(1, (-1, self.channels)).unbind(2)):
+            out.append(one - sum(self._weights(i)[j] * out[j] for j in range(i)))
+        return torch.stack(out, dim=2).flatten(1, 2)
+
+    def _weights(self, i: int) -> Sequence[Tensor]:
+        at = i * (i - 1) // 2
+        return self.mix[:, :, at : at + i].unbind(2)
 
 
 class Autoencoder(nn.Module):
@@ -56,14 +96,18 @@ class Autoencoder(nn.Module):
     def __init__(self, grid: Grid, classes: int, widths: Sequence[int], latent: int) -> None:
         super().__init__()
         self.classes, self.latent = classes, latent
-        ins = [grid.channels + classes, *widths[:-1]]
+        self.packing = Packing(grid)
+        inner = self.packing.inner
+        ins = [inner.channels + classes, *widths[:-1]]
         blocks = [
             Residual(grid.dims, a, b, 1 if i == 0 else 2) for i, (a, b) in enumerate(zip(ins, widths, strict=True))
         ]
-        inside = widths[-1] * math.prod(grid.coarsest)
+        inside = widths[-1] * math.prod(inner.coarsest)
         self.encoder = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(inside, 2 * latent))
-        self.decoder = Decoder(replace(grid, channels=2 * grid.channels), latent + classes, widths)
-        self.noise = SpectralNoise(grid)
+        self.channels, self.bands = grid.channels, inner.channels // grid.channels
+        self.sizes = (inner.channels, inner.channels, self.bands * grid.channels * (grid.channels - 1) // 2)
+        self.decoder = Decoder(replace(inner, channels=sum(self.sizes)), latent + classes, widths)
+        self.noise = SpectralNoise(inner)
 
     def encode(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log variance of the latent, each (b, latent)."""
@@ -71,10 +115,12 @@ class Autoencoder(nn.Module):
         mean, log_variance = self.encoder(torch.cat([x, code], dim=1)).chunk(2, dim=1)
         return mean, log_variance.clamp(-10, 5)
 
-    def decode(self, z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean of the rows and the log of the local scale of their noise, each (b, channels, ...)."""
-        mean, log_scale = self.decoder(torch.cat([z, self._code(labels)], dim=1)).chunk(2, dim=1)
-        return mean, WIDEST * torch.tanh(log_scale / WIDEST)
+    def decode(self, z: Tensor, labels: Tensor, share: float = 1.0) -> tuple[Tensor, Local]:
+        """Return the mean of the rows, (b, channels, ...) on the inner grid, and a share of what is local in noise."""
+        said = self.decoder(torch.cat([z, self._code(labels)], dim=1))
+        mean, log_scale, mix = said.split(self.sizes, dim=1)
+        log_scale = share * WIDEST * torch.tanh(log_scale / WIDEST)
+        return mean, Local(log_scale, share * mix.unflatten(1, (self.bands, -1)), self.channels)
 
     def _code(self, labels: Tensor) -> Tensor:
         return nn.functional.one_hot(labels, self.classes).float()
@@ -94,7 +140,7 @@ class AutoencoderFamily(GridFamily):
     def optimizers(self, updates: int) -> list[Optimizer]:
         """Return AdamW."""
         self.total = updates
-        return [AdamW(self.net.parameters(), lr=self.lr, weight_decay=1e-5)]
+        return [AdamW(self.net.parameters(), lr=self.lr, weight_decay=1e-5, fused=True)]
 
     def update(
         self, index: Tensor, step: int, optimizers: Sequence[Optimizer], backward: Callable[[Tensor], None]
@@ -104,6 +150,8 @@ class AutoencoderFamily(GridFamily):
         x, labels = self.x[index], self.labels[index]
         loss = self._bound(x, labels, torch.randn(len(x), self.net.latent, device=x.device), share).mean()
         (optimizer,) = optimizers
+        for group in optimizer.param_groups:
+            group["lr"] = self.lr * pace(step, self.total)
         optimizer.zero_grad(set_to_none=True)
         backward(loss / x[0].numel())
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
@@ -121,13 +169,22 @@ class AutoencoderFamily(GridFamily):
 
     def draw(self, labels: Tensor) -> Tensor:
         """Return one row for each label, its noise included."""
-        z = torch.empty(len(labels), self.net.latent)
-        for label in torch.unique(labels):
+        return self.made(labels, self.latents())
+
+    def made(self, labels: Tensor, latents: Mapping[int, tuple[Tensor, Tensor]]) -> Tensor:
+        """Return one row for each label from what :meth:`latents` returned; gradients pass."""
+        z = torch.empty(len(labels), self.net.latent, device=labels.device)
+        for label in torch.unique(labels).tolist():
             rows = labels == label
-            mean, factor = self._latents(int(label))
-            z[rows] = mean + torch.randn(int(rows.sum()), self.net.latent) @ factor.T
-        made, log_scale = self.net.decode(z, labels)
-        return made + torch.exp(log_scale) * self.net.noise.draw(made.shape)
+            mean, factor = latents[label]
+            z[rows] = mean + torch.randn(int(rows.sum()), self.net.latent, device=labels.device) @ factor.T
+        means, local = self.net.decode(z, labels)
+        return self.net.packing.unpack(means + local.coloured(self.net.noise.draw(means.shape)))
+
+    def latents(self) -> dict[int, tuple[Tensor, Tensor]]:
+        """Return by class how its latents are distributed: see :meth:`_latents`."""
+        with torch.no_grad():
+            return {label: self._latents(label) for label in torch.unique(self.labels).tolist()}
 
     def _latents(self, label: int) -> tuple[Tensor, Tensor]:
         """Return mean and Cholesky factor of the normal distribution of a class's latents, each row's spread included.
@@ -135,19 +192,19 @@ class AutoencoderFamily(GridFamily):
         Rows seldom fill the prior that they are trained towards, and what is decoded from its empty parts is no row.
         """
         x = self.x[self.labels == label]
-        mean, log_variance = self.net.encode(x, torch.full((len(x),), label))
+        mean, log_variance = self.net.encode(self.net.packing.pack(x), torch.full((len(x),), label, device=x.device))
         centred = mean - mean.mean(dim=0)
         covariance = centred.T @ centred / max(1, len(x) - 1) + torch.diag(log_variance.exp().mean(dim=0))
         return mean.mean(dim=0), torch.linalg.cholesky(covariance)
 
     def _bound(self, x: Tensor, labels: Tensor, draw: Tensor, share: float) -> Tensor:
         # The local scale comes in slowly too: before there is a picture, it would call everything noise.
+        x = self.net.packing.pack(x)
         mean, log_variance = self.net.encode(x, labels)
         z = mean + torch.exp(0.5 * log_variance) * draw
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
-        made, log_scale = self.net.decode(z, labels)
-        log_scale = share * log_scale
-        surprise = self.net.noise.surprise((x - made) * torch.exp(-log_scale)) + log_scale.flatten(1).sum(dim=1)
+        made, local = self.net.decode(z, labels, share)
+        surprise = self.net.noise.surprise(local.whitened(x - made)) + local.log_scale.flatten(1).sum(dim=1)
         return surprise + share * self.beta * divergence
 
 
@@ -198,7 +255,6 @@ class GridVae(GridSynthesizer):
             )
 
     def _make(self, grid: Grid, x: Tensor, labels: Tensor, classes: int) -> AutoencoderFamily:
-        counts = torch.bincount(labels)
-        latent = max(2, min(self.latent, int(counts[counts > 0].min()) // 2))
+        latent = min(self.latent, most_latents(labels))
         widths = grid.widths(tuple(self.widths))
         return AutoencoderFamily(grid, x, labels, classes, widths, latent, self.beta, self.warm_up, self.lr)
