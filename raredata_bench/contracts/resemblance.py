@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from scipy.stats import binom
+from scipy.stats import betabinom
 
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
@@ -52,9 +52,10 @@ def memorised(made: np.ndarray, real: np.ndarray) -> str:
     made, real = _some(made), _some(real)
     among = cdist(real, real)
     np.fill_diagonal(among, np.inf)
-    usual = (int(_on_one(among).sum()) + 1) / (len(real) + 2)
-    hits = int(_on_one(cdist(made, real)).sum())
-    if hits <= SHARE * len(made) or binom.sf(hits - 1, len(made), usual) >= CHANCE:
+    usual, hits = int(_on_one(among).sum()), int(_on_one(cdist(made, real)).sum())
+    # How many of so many more real rows would be, given those of these (uniform prior).
+    chance = betabinom.sf(hits - 1, len(made), usual + 1, len(real) - usual + 1)
+    if hits <= SHARE * len(made) or chance >= CHANCE:
         return ""
     return f"memorised: {hits} of {len(made)} rows lie three times nearer to one training row than to the next"
 
