@@ -92,7 +92,7 @@ def test_contract_at_ten_rows_a_class(key: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", [key for key in KEYS if "@" not in key])  # published settings: test_contract
+@pytest.mark.parametrize("key", KEYS)
 def test_contract_in_full(key: str) -> None:
     for each in (3, 10, 50):
         one = cohort(key, each)
@@ -351,6 +351,22 @@ def test_the_penalty_is_on_the_slope() -> None:
     assert float(family._steepness(real, made, labels)) == pytest.approx(float(((slopes - 1) ** 2).mean()), rel=1e-4)
 
 
+def test_critic_and_generator_learn_at_rates_of_their_own() -> None:
+    one = fakes_raw.make("image", n=20)
+    for given, rates in ((None, (1e-3, 1e-3)), (4e-3, (1e-3, 4e-3))):
+        frame = frame_of(one.X, 16)
+        family = build("image_gan", autoencoder=0.0, lr=1e-3, critic_lr=given)._make(
+            frame.grid, frame.x, torch.arange(20) % 2, 2
+        )
+        family.pool = torch.arange(20)
+        optimizers = family.optimizers(100)
+        family.update(torch.arange(8), 60, optimizers, lambda loss: loss.backward())
+        seen = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+        assert seen == pytest.approx([rate * pace(60, 100) for rate in rates])
+    with pytest.raises(ConfigError, match="learning rates above 0"):
+        build("image_gan", critic_lr=0.0)
+
+
 @pytest.mark.parametrize(("loss", "bounded"), [("hinge", True), ("wasserstein", False)])
 def test_the_hinge_critic_is_bounded_and_the_other_is_not(loss: str, bounded: bool) -> None:
     """Weights a hundred times as large leave a critic with spectral norm where it was."""
@@ -459,23 +475,33 @@ def test_the_yardstick_passes_real_rows_and_fails_chimeras(kind: str) -> None:
     assert association_error(features, fresh.y, seen, real.y) < 0.11 < min(of_pixels, of_features)
 
 
+def short(key: str, auc: float) -> Any:
+    """Return a generator that three minutes of one core do not bring below .7; one that gets there fails the mark.
+
+    They run where RAREDATA_BENCH_LONG=1: that they still fall short is worth no ten minutes of every run.
+    """
+    wanted = pytest.mark.skipif(not os.environ.get("RAREDATA_BENCH_LONG"), reason="RAREDATA_BENCH_LONG=1: falls short")
+    fails = pytest.mark.xfail(reason=f"told apart at {auc} by hand-made features, where .7 is asked", strict=True)
+    return pytest.param(key, marks=[wanted, fails])
+
+
+RECOVERY = [
+    "image_vae",
+    "image_diffusion",
+    "image_gan",
+    "image_wgan_gp",
+    short("volume_vae", 0.85),
+    short("volume_gan", 0.85),
+    short("volume_diffusion", 0.88),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("RAREDATA_BENCH_LONG"), reason="RAREDATA_BENCH_LONG=1: three minutes a fit")
-@pytest.mark.parametrize(
-    ("key", "most"),
-    [
-        ("image_diffusion", 0.7),
-        ("image_vae", 0.7),
-        # Lesions of a few voxels in noise: as far as three minutes of one core go.
-        ("volume_diffusion", 0.93),
-        ("volume_vae", 0.93),
-        ("volume_gan", 0.93),
-    ],
-)
-def test_what_is_recovered_of_a_simulator(key: str, most: float, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("key", RECOVERY)
+def test_what_is_recovered_of_a_simulator(key: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Fitted on 500 rows with the settings of the yaml: features measured by hand, beside those of fresh rows.
 
-    Nothing is held out but for adversaries, which do not; the numbers are printed.
+    Nothing is held out; the numbers are printed.
     """
     kind = registry.info_of("method", key).modalities[0]
     real, fresh, features = drawn(kind)
@@ -490,4 +516,30 @@ def test_what_is_recovered_of_a_simulator(key: str, most: float, capsys: pytest.
             f"\n{key}: AUC {auc:.3f} (permuted pixels {control:.3f}), association {association:.3f} "
             f"(permuted pixels {of_pixels:.3f}, permuted features {of_features:.3f})"
         )
-    assert auc < min(most, control) and association < min(of_pixels, of_features)
+    assert auc < min(0.7, control) and association < min(of_pixels, of_features)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("key", "settings"),
+    [
+        ("image_diffusion", {"updates": 250, "strides": 12}),
+        ("image_vae", {"updates": 500, "batch": 16}),
+        ("image_gan", {"updates": 450}),
+    ],
+)
+def test_where_things_lie_and_how_dark_they_are_is_learnt_soon(key: str, settings: dict[str, int]) -> None:
+    """On 250 cells a class, in less than a minute of one core: thumbnails, and the colour of each class."""
+    real, fresh, _ = drawn("image")
+    made = build(key, side=32, **settings).augment(real, asked(real, 150, 150), 1).synthetic
+    assert made.counts == dict.fromkeys(CLASSES, 150)
+    columns = [j for j, column in enumerate(real.schema.columns) if column.name.startswith("cell_")]
+    thumbnail = told_apart(fresh.matrix[:, columns], made.matrix[:, columns])
+    of_real, of_made = (
+        np.array([one.X.unit[one.y == label].mean(axis=(0, 1, 2)) for label in (0, 1)]) for one in (real, made)
+    )
+    off = float(np.abs(of_real - of_made).max())
+    apart = float((of_made[0] - of_made[1]).mean() / (of_real[0] - of_real[1]).mean())
+    print(f"{key}: thumbnail {thumbnail:.3f}, colour off {off:.4f}, classes apart {apart:.2f} of the truth")
+    assert thumbnail < 0.7 and off < 0.03
+    assert 0.5 < apart < 1.5, "blasts are darker than lymphocytes, by about as much as they are"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -228,7 +227,6 @@ def in_groups(frame: SoundFrame, X: Any) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("RAREDATA_BENCH_LONG"), reason="RAREDATA_BENCH_LONG=1: minutes a fit")
 @pytest.mark.parametrize(
     ("key", "settings"),
     [("spectrogram_vae", {"updates": 1000}), ("spectrogram_diffusion", {"updates": 1000, "strides": 25})],

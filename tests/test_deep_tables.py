@@ -30,11 +30,11 @@ from raredata_bench.data.payloads import with_matrix
 from raredata_bench.data.table import conform
 from raredata_bench.data.target import survival_array
 from raredata_bench.errors import ConfigError, IncompatibleError, InfeasibleError
-from raredata_bench.methods.deep.diffusion_tables import MultinomialDiffusion
+from raredata_bench.methods.deep.mixed_diffusion import MultinomialDiffusion
 from raredata_bench.methods.deep.network import hold_out
 from raredata_bench.methods.deep.tables import Levels, TableCode, normal_scores
 from raredata_bench.methods.deep.vae_omics import negative_binomial
-from raredata_bench.methods.deep.vae_tables import kl_to_prior, latent_for, penalty
+from raredata_bench.methods.deep.variational import kl_to_prior, latent_for, penalty
 from raredata_bench.schema import Column, LabelTarget, Schema, SurvivalTarget
 from raredata_bench.scoring.pairs import Pair
 from raredata_bench.testing import methods as checks

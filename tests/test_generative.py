@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from raredata_bench.errors import ConfigError, InfeasibleError
 from raredata_bench.training import checkpoints, generative
-from raredata_bench.training.diffusion import cosine_schedule, denoising_loss, noised, sample
+from raredata_bench.training.diffusion import cosine_schedule, denoising_loss, noised, sample, spread_times
 from raredata_bench.training.generative import Family, GenerativeBudget, fit_family, torch_seeded
 
 
@@ -74,6 +74,19 @@ def test_updates_are_counted_and_weights_averaged() -> None:
     assert errors[0] < 0.1 and errors[0] < errors[1]
 
 
+def test_an_index_among_the_buffers_is_not_averaged() -> None:
+    """Truncated at each update, an average of whole numbers would creep away from them."""
+
+    class Indexed(Mean):
+        def __init__(self, rows: np.ndarray) -> None:
+            super().__init__(rows)
+            self.net.register_buffer("place", torch.arange(1000))
+
+    budget = GenerativeBudget(updates=60, average=0.2, accelerator="cpu")
+    family, _ = fit_family(lambda: Indexed(np.arange(9.0)), np.arange(9), budget, np.random.default_rng(1))
+    assert torch.equal(family.net.place, torch.arange(1000))
+
+
 def test_the_same_seed_gives_the_same_family_and_moves_nothing_else() -> None:
     rows = np.arange(10.0)
     budget = GenerativeBudget(updates=20, accelerator="cpu")
@@ -124,6 +137,16 @@ def test_sampling_with_the_true_denoiser_gives_the_true_distribution(steps: int,
     # What the best guess leaves over: the posterior variance of the row over 1 - signal.
     left = float(signal[80])
     assert loss == pytest.approx(sd**2 / (left * sd**2 + 1 - left), rel=0.05)
+
+
+def test_times_are_spread_over_a_batch_and_belong_to_no_row() -> None:
+    torch.manual_seed(0)
+    drawn = torch.stack([spread_times(1000, 8) for _ in range(400)])
+    assert (torch.sort(drawn // 125, dim=1).values == torch.arange(8)).all(), "one in each eighth of the schedule"
+    # Uniform on [0, 1000) has a standard deviation of 289; of a mean of 400 it is 14.
+    assert (drawn.float().mean(dim=0) - 499.5).abs().max() < 60
+    assert torch.bincount((drawn % 125).flatten() // 25, minlength=5).min() > 500, "640 expected in each fifth"
+    assert spread_times(10, 1).shape == (1,) and len(spread_times(10, 0)) == 0
 
 
 def test_the_schedule_falls_from_signal_to_noise() -> None:

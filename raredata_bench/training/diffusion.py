@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 # Of noisy rows and their times in [0, T) the velocity sqrt(signal) noise - sqrt(1 - signal) rows, which is as well
 # defined where all is noise as where there is none (Salimans and Ho 2022, arXiv:2202.00512).
@@ -27,10 +29,38 @@ def cosine_schedule(steps: int) -> Tensor:
     return torch.as_tensor(np.clip(curve[1:] / curve[0], EDGE, 1.0), dtype=torch.float32)
 
 
+def waves(steps: int, width: int) -> Tensor:
+    """Return the times of a schedule as cosines and sines, float32 (steps, width), for a network to read.
+
+    References
+    ----------
+    Vaswani et al. 2017, arXiv:1706.03762.
+    """
+    half = width // 2
+    rates = torch.exp(-math.log(10_000.0) * torch.arange(half) / max(1, half))
+    angle = torch.arange(steps)[:, None] * (1000.0 / steps) * rates
+    return functional.pad(torch.cat([angle.cos(), angle.sin()], dim=1), (0, width - 2 * half))
+
+
 def noised(x: Tensor, t: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
     """Return rows ``x`` (b, ...) at times ``t`` (b,) of a schedule ``signal`` (T,)."""
     left = signal[t].view(-1, *[1] * (x.ndim - 1))
     return left.sqrt() * x + (1 - left).sqrt() * noise
+
+
+def spread_times(steps: int, rows: int, device: torch.device | None = None) -> Tensor:
+    """Return one time in [0, steps) for each row, int64 (rows,), each as likely as any, spread evenly over the batch.
+
+    The error of a denoiser depends on the time more than on the row; batches that all see every stretch of the
+    schedule give steadier gradients than independent draws.
+
+    References
+    ----------
+    Kingma et al. 2021, arXiv:2107.00630.
+    """
+    # In any order: a cohort of one batch has its rows in the same order at every update.
+    at = (torch.randperm(rows, device=device) + torch.rand((), device=device)) / max(1, rows)
+    return (steps * at).long().clamp_max(steps - 1)
 
 
 def denoising_loss(

@@ -127,8 +127,10 @@ class PlainFamily(Family, ABC):
     """A family with one optimiser of all its weights and one loss, whose noise is handed in.
 
     Many of a kind can then be trained as one (:mod:`raredata_bench.training.generative_stack`). All weights are
-    averaged.
+    averaged. With ``clip`` the norm of the gradient is bounded; such a family trains alone.
     """
+
+    clip: float | None = None
 
     @abstractmethod
     def noise(self, rows: int, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
@@ -149,18 +151,21 @@ class PlainFamily(Family, ABC):
         """Take one step down the loss."""
         (optimizer,) = optimizers
         noise = [one.to(index.device) for one in self.noise(len(index))]
-        step_down(optimizer, self.rate(step), lambda: self(index, step, *noise), backward)
+        step_down(optimizer, self.rate(step), lambda: self(index, step, *noise), backward, self.clip)
 
 
 def step_down(
-    optimizer: Optimizer, rate: float, loss: Callable[[], Tensor], backward: Callable[[Tensor], None]
-) -> None:
-    """Make one step of an optimiser at ``rate`` times its own learning rate."""
+    optimizer: Optimizer, rate: float, loss: Callable[[], Tensor], backward: Callable[[Tensor], None],
+    clip: float | None = None,
+) -> None:  # fmt: skip
+    """Make one step of an optimiser at ``rate`` times its own learning rate, the gradient's norm at most ``clip``."""
     for group in optimizer.param_groups:
         group.setdefault("own_lr", group["lr"])
         group["lr"] = group["own_lr"] * rate
     optimizer.zero_grad(set_to_none=True)
     backward(loss())
+    if clip is not None:
+        nn.utils.clip_grad_norm_([one for group in optimizer.param_groups for one in group["params"]], clip)
     optimizer.step()
 
 
@@ -310,6 +315,8 @@ def _shadow(net: nn.Module, half_life: float) -> AveragedModel:
     decay = 0.5 ** (1 / max(half_life, 1.0))
 
     def mix(average: Tensor, value: Tensor, count: Any) -> Tensor:
+        if not average.is_floating_point():
+            return value  # an index has no average
         share = min(decay, (1 + float(count)) / (10 + float(count)))
         return average * share + value * (1 - share)
 

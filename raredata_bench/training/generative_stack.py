@@ -219,7 +219,7 @@ def _ready(fit: Fit) -> _Member | None:
     (batches,) = draw_stages(fit.rows, fit.budget, fit.rng, fit.multiple, None)
     with torch_seeded(fit.rng):
         family = fit.make()
-        if not isinstance(family, PlainFamily):
+        if not isinstance(family, PlainFamily) or family.clip is not None:
             fit.rng.bit_generator.state = state
             return None
         family.register_buffer("pool", torch.as_tensor(fit.rows), persistent=False)

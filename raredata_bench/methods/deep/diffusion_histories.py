@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
 
 from raredata_bench.errors import ConfigError
-from raredata_bench.methods.deep.diffusion_tables import REACH, MultinomialDiffusion
 from raredata_bench.methods.deep.histories import HistoryFamily, HistoryNetwork, HistoryRows
+from raredata_bench.methods.deep.mixed_diffusion import MixedDiffusion
 from raredata_bench.methods.deep.tables import Levels
-from raredata_bench.training.diffusion import cosine_schedule, denoising_loss, sample
+from raredata_bench.training.diffusion import waves
 
 HEAD = 16  # width of an attention head
 
@@ -44,10 +43,7 @@ class VisitDenoiser(nn.Module):
         self.mix = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
         self.once_out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, once))
         self.each_out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, each))
-        half = width // 2
-        rates = torch.exp(-math.log(10_000.0) * torch.arange(half) / max(1, half))
-        angle = torch.arange(steps)[:, None] * (1000.0 / steps) * rates
-        self.register_buffer("waves", torch.cat([angle.cos(), angle.sin()], dim=1), persistent=False)
+        self.register_buffer("waves", waves(steps, width), persistent=False)
 
     waves: Tensor
 
@@ -59,95 +55,32 @@ class VisitDenoiser(nn.Module):
         return self.once_out(out[:, 0]), self.each_out(out[:, 1:])
 
 
-class HistoryDiffusion(HistoryFamily):
-    """Both diffusions and their denoiser; cells that are not there are 0 and learnt as such."""
-
-    signal: Tensor
-    scores: Tensor
-    all_picks: Tensor
+class HistoryDiffusion(HistoryFamily, MixedDiffusion):
+    """Histories, by a transformer; cells that are not there are 0 and learnt as such."""
 
     def __init__(self, rows: HistoryRows, width: int, depth: int, steps: int, lr: float, decay: float) -> None:
         super().__init__(rows)
-        self.lr, self.decay, self.steps, self.updates = lr, decay, steps, 1
-        self.register_buffer("signal", cosine_schedule(steps), persistent=False)
         self.register_buffer("scores", torch.cat([self.static, self.visits.flatten(1)], dim=1), persistent=False)
-        self.register_buffer("all_picks", torch.cat([self.static_picks, self.picks.flatten(1)], 1), persistent=False)
-        self.every = Levels([*rows.sizes, *(rows.visit_sizes * self.longest)])
-        self.multinomial = MultinomialDiffusion(self.every, self.signal)
+        every = Levels([*rows.sizes, *(rows.visit_sizes * self.longest)])
         shape = (self.static_flat.shape[1], self.flat.shape[2], self.longest)
-        self.net = VisitDenoiser(*shape, self.classes, steps, width, depth)
-        self.numeric = self.scores.shape[1]
-        self.bound = REACH * float(self.scores.abs().max()) if self.numeric else None
+        net = VisitDenoiser(*shape, self.classes, steps, width, depth)
+        self.begin(every, torch.cat([self.static_picks, self.picks.flatten(1)], dim=1), net, steps, lr, decay)
 
-    def optimizers(self, updates: int) -> list[Optimizer]:
-        """Return AdamW; its rate falls to 0 by a straight line."""
-        self.updates = updates
-        return [AdamW(self.net.parameters(), lr=self.lr, weight_decay=self.decay, fused=True)]
-
-    def averaged(self) -> nn.Module:
-        """Return the denoiser."""
-        return self.net
-
-    def update(
-        self, index: Tensor, step: int, optimizers: Sequence[Optimizer], backward: Callable[[Tensor], None]
-    ) -> None:
-        """Take one step at random times."""
-        for group in optimizers[0].param_groups:
-            group["lr"] = self.lr * (1 - step / self.updates)
-        optimizers[0].zero_grad(set_to_none=True)
-        t = torch.randint(self.steps, (len(index),), device=index.device)
-        backward(self.loss(index, t).mean())
-        optimizers[0].step()
-
-    def held_out(self, index: Tensor) -> Tensor:
-        """Return the mean loss at ten times of every history, with the same noise at every look."""
-        times = torch.linspace(0, self.steps - 1, 10).round().long().to(index.device)
-        return self.loss(index.repeat_interleave(len(times)), times.repeat(len(index)), seed=0).mean()
-
-    def denoise(self, scores: Tensor, picks: Tensor, t: Tensor, strata: Tensor) -> tuple[Tensor, Tensor]:
-        """Return velocities of the scores (b, n) and flat logits (b, q) of levels (b, c) at steps (b,)."""
-        b, longest = len(scores), self.longest
-        seen = self.every.one_hot(picks)
+    def denoise(self, x: Tensor, at: Tensor, t: Tensor, strata: Tensor) -> tuple[Tensor, Tensor]:
+        """Return velocities of the scores and flat logits of the levels."""
+        b, longest = len(x), self.longest
+        seen = self.columns.one_hot(at)
         split, q = self.levels.width, self.visit_levels.width
-        once = torch.cat([scores[:, : self.once], seen[:, :split]], dim=1)
-        parts = [scores[:, self.once :].view(b, longest, self.each), seen[:, split:].view(b, longest, q)]
+        once = torch.cat([x[:, : self.once], seen[:, :split]], dim=1)
+        parts = [x[:, self.once :].view(b, longest, self.each), seen[:, split:].view(b, longest, q)]
         one, many = self.net(once, torch.cat(parts, dim=2), t, strata)
         velocity = torch.cat([one[:, : self.once], many[:, :, : self.each].flatten(1)], dim=1)
         return velocity, torch.cat([one[:, self.once :], many[:, :, self.each :].flatten(1)], dim=1)
 
-    def loss(self, index: Tensor, t: Tensor, seed: int | None = None) -> Tensor:
-        """Return the squared error of the velocity plus the divergence of the levels, by history, (b,)."""
-        picks, strata = self.all_picks[index], self.strata[index]
-        generator = None if seed is None else torch.Generator().manual_seed(seed + 1)
-        noise = torch.rand(*picks.shape, 2, generator=generator).to(index.device)
-        at = self.multinomial.noised(picks, t, noise)
-        logits = self.every.one_hot(at)
-
-        def velocity(x: Tensor, times: Tensor) -> Tensor:
-            nonlocal logits
-            out, logits = self.denoise(x, at, times, strata)
-            return out
-
-        total = denoising_loss(self.scores[index], self.signal, velocity, t, seed)
-        if not self.numeric:
-            total = torch.zeros(len(index), device=index.device)
-        return total + self.multinomial.loss(picks, at, logits, t) if self.every.columns else total
-
     def draw(self, strata: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return histories drawn by every step of the reversed chain, levels along with scores."""
-        m, columns = len(strata), self.every.columns
-        noise = torch.cat([torch.rand(m, columns, 1), torch.ones(m, columns, 1)], dim=2)
-        at = self.multinomial.noised(torch.zeros(m, columns, dtype=torch.long), torch.full((m,), self.steps - 1), noise)
-
-        def velocity(x: Tensor, t: Tensor) -> Tensor:
-            nonlocal at
-            out, logits = self.denoise(x, at, t, strata)
-            clean = self.every.log_probabilities(logits).exp()
-            at = self.every.draw(self.multinomial.posterior(at, clean, t, t - 1))
-            return out
-
-        scores = sample((m, self.numeric), self.signal, velocity, self.steps, self.bound, eta=1.0)
-        split = self.levels.columns
+        scores, at = self.chain(strata)
+        m, split = len(strata), self.levels.columns
         visits = scores[:, self.once :].view(m, self.longest, self.each)
         picks = at[:, split:].view(m, self.longest, self.visit_levels.columns)
         return scores[:, : self.once], at[:, :split], visits, picks
@@ -200,5 +133,6 @@ class HistoryDenoising(HistoryNetwork):
                 f"{self.steps}, {self.depth}, {self.width}."
             )
 
-    def _plan(self, rows: HistoryRows, smallest: int) -> Callable[[], HistoryFamily]:
-        return partial(HistoryDiffusion, rows, self.width, self.depth, self.steps, self.lr, self.weight_decay)
+    def _plan(self, rows: HistoryRows, smallest: int, learnt: np.ndarray) -> tuple[Callable[[], HistoryFamily], int]:
+        settings = (self.width, self.depth, self.steps, self.lr, self.weight_decay)
+        return partial(HistoryDiffusion, rows, *settings), 1

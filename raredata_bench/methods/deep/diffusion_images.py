@@ -12,7 +12,7 @@ from torch.optim import AdamW, Optimizer
 
 from raredata_bench.errors import ConfigError
 from raredata_bench.methods.deep.images import Grid, GridFamily, GridSynthesizer, Packing, pace, rings
-from raredata_bench.training.diffusion import Denoiser, cosine_schedule, noised, sample
+from raredata_bench.training.diffusion import Denoiser, cosine_schedule, noised, sample, spread_times
 
 NORM_GROUPS = 8
 LEAST_POWER = 1e-6  # of a frequency, where rows are all the same
@@ -118,9 +118,7 @@ class DiffusionFamily(GridFamily):
         labels = self.labels[index]
         dropped = torch.rand(len(index), device=index.device) < self.course.drop
         labels = torch.where(dropped, self.classes, labels)
-        # More often where there is much noise: shapes are made there, and the linear denoiser leaves little elsewhere.
-        times = (len(self.signal) * torch.rand(len(index), device=index.device).sqrt()).long()
-        times = times.clamp_max(len(self.signal) - 1)
+        times = spread_times(len(self.signal), len(index), index.device)
         x = self.x[index]
         loss = self._loss(x, labels, times, torch.randn_like(x)).mean()
         (optimizer,) = optimizers

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,6 +14,7 @@ from torch.optim import Adam, Optimizer
 
 from raredata_bench.errors import ConfigError
 from raredata_bench.methods.deep.histories import HistoryFamily, HistoryNetwork, HistoryRows
+from raredata_bench.methods.deep.network import refuse_stopping
 from raredata_bench.training.generative import GenerativeBudget
 
 EASY = 0.15  # loss of the critic below which it waits for the generator, as published
@@ -281,10 +283,7 @@ class TimeGan(HistoryNetwork):
     stop_share: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.stop_share:
-            raise ConfigError(
-                f"{self.info.key} has no loss on held-out rows to stop by, so stop_share is 0; got {self.stop_share}."
-            )
+        refuse_stopping(self.info.key, self.stop_share)
         if min(self.hidden, self.layers, self.noise, self.critic, self.critic_every) < 1 or self.before < 0:
             raise ConfigError(
                 f"{self.info.key} needs hidden, layers, noise, critic and critic_every of at least 1 and before >= 0; "
@@ -296,7 +295,7 @@ class TimeGan(HistoryNetwork):
         budget = super().budget(n)
         return replace(budget, updates=round(budget.updates_for(n) * (1 + 2 * self.before)))
 
-    def _plan(self, rows: HistoryRows, smallest: int) -> Callable[[], HistoryFamily]:
+    def _plan(self, rows: HistoryRows, smallest: int, learnt: np.ndarray) -> tuple[Callable[[], HistoryFamily], int]:
         settings = TimeGanSettings(
             hidden=self.hidden,
             layers=self.layers,
@@ -312,4 +311,4 @@ class TimeGan(HistoryNetwork):
             betas=(self.betas[0], self.betas[1]),
             weight_decay=self.weight_decay,
         )
-        return partial(HistoryGan, rows, settings)
+        return partial(HistoryGan, rows, settings), 1

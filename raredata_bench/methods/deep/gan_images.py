@@ -89,7 +89,7 @@ class AdversarialFamily(GridFamily):
 
     def __init__(
         self, grid: Grid, x: Tensor, labels: Tensor, classes: int, widths: tuple[int, ...], latent: int,
-        loss: Loss, critic_steps: int, penalty: float, lr: float, betas: tuple[float, float],
+        loss: Loss, critic_steps: int, penalty: float, lr: float, critic_lr: float, betas: tuple[float, float],
         shift: float, pretrain: float, first_lr: float,
     ) -> None:  # fmt: skip
         super().__init__(x, labels, classes)
@@ -100,7 +100,7 @@ class AdversarialFamily(GridFamily):
         self.generator = None if pretrain else Generator(grid, classes, widths, latent)
         self.critic = Critic(grid, classes, widths, loss == "hinge")
         self.loss, self.critic_steps, self.penalty = loss, critic_steps, penalty
-        self.lr, self.betas, self.shift, self.autoencoder = lr, betas, shift, pretrain
+        self.rates, self.betas, self.shift, self.autoencoder = (lr, critic_lr), betas, shift, pretrain
         self.first, self.total = 0, 1
         self._latents: dict[int, tuple[Tensor, Tensor]] | None = None
 
@@ -114,7 +114,8 @@ class AdversarialFamily(GridFamily):
         else:
             own = [*self.start.net.decoder.parameters(), *self.start.net.noise.parameters()]
         sides = own, list(self.critic.parameters())
-        return [*(Adam(side, lr=self.lr, betas=self.betas, fused=True) for side in sides), *before]
+        rates = zip(sides, self.rates, strict=True)
+        return [*(Adam(side, lr=rate, betas=self.betas, fused=True) for side, rate in rates), *before]
 
     def update(
         self, index: Tensor, step: int, optimizers: Sequence[Optimizer], backward: Callable[[Tensor], None]
@@ -127,9 +128,9 @@ class AdversarialFamily(GridFamily):
         if self.start is not None and step < self.first:
             self.start.update(index, step, before, backward)
             return
-        for optimizer in (of_generator, of_critic):
+        for optimizer, rate in zip((of_generator, of_critic), self.rates, strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = self.lr * pace(step - self.first, self.total)
+                group["lr"] = rate * pace(step - self.first, self.total)
         for turn in range(self.critic_steps):
             rows = index if not turn else self.pool[torch.randint(len(self.pool), index.shape, device=index.device)]
             loss = self._critic_loss(self.x[rows], self.labels[rows])
@@ -215,6 +216,8 @@ class GridGan(GridSynthesizer):
         Updates of the critic for each of the generator.
     penalty : float
         Weight of the penalty on the slope.
+    critic_lr : float or None
+        Learning rate of the critic; None is ``lr``, the generator's.
     betas : sequence of two floats
         Of Adam.
     shift : float
@@ -235,7 +238,8 @@ class GridGan(GridSynthesizer):
     ----------
     Radford, Metz and Chintala 2016, arXiv:1511.06434; Miyato et al. 2018, arXiv:1802.05957 (spectral norm); Gulrajani
     et al. 2017, arXiv:1704.00028 (penalty); Zhao et al. 2020, arXiv:2006.10738 (moves that gradients pass);
-    Ham, Jun and Kim 2020, arXiv:2002.02112 (a variational autoencoder first).
+    Ham, Jun and Kim 2020, arXiv:2002.02112 (a variational autoencoder first); Heusel et al. 2017, arXiv:1706.08500 (a
+    critic that learns faster than its generator).
     """
 
     widths: Sequence[int] = (16, 32, 64)
@@ -243,6 +247,7 @@ class GridGan(GridSynthesizer):
     loss: Loss = "hinge"
     critic_steps: int = 1
     penalty: float = 10.0
+    critic_lr: float | None = None
     betas: Sequence[float] = (0.0, 0.9)
     shift: float = 0.125
     autoencoder: float = 0.0
@@ -251,10 +256,11 @@ class GridGan(GridSynthesizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.shift < 0.5 or not 0 <= self.autoencoder < 1:
+        slowest = self.lr if self.critic_lr is None else min(self.lr, self.critic_lr)
+        if not 0 <= self.shift < 0.5 or not 0 <= self.autoencoder < 1 or slowest <= 0:
             raise ConfigError(
-                f"{self.info.key} needs shift in [0, .5) and autoencoder in [0, 1); got {self.shift}, "
-                f"{self.autoencoder}."
+                f"{self.info.key} needs shift in [0, .5), autoencoder in [0, 1) and learning rates above 0; got "
+                f"{self.shift}, {self.autoencoder}, {self.lr}, {self.critic_lr}."
             )
         if self.loss not in get_args(Loss) or self.latent < 1 or self.critic_steps < 1 or self.validation:
             raise ConfigError(
@@ -264,8 +270,9 @@ class GridGan(GridSynthesizer):
 
     def _make(self, grid: Grid, x: Tensor, labels: Tensor, classes: int) -> AdversarialFamily:
         first, second = self.betas
+        rate = self.lr if self.critic_lr is None else self.critic_lr
         return AdversarialFamily(
             grid, x, labels, classes, grid.widths(tuple(self.widths)), self.latent,
-            self.loss, self.critic_steps, self.penalty, self.lr, (first, second), self.shift,
-            self.autoencoder, self.autoencoder_lr,
+            self.loss, self.critic_steps, self.penalty, self.lr, rate, (first, second),
+            self.shift, self.autoencoder, self.autoencoder_lr,
         )  # fmt: skip

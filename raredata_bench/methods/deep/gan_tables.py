@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
 from raredata_bench.errors import ConfigError
+from raredata_bench.methods.deep.network import refuse_stopping
 from raredata_bench.methods.deep.tables import TableFamily, TableNetwork, TableRows, mlp
 
 Loss = Literal["hinge", "cross_entropy", "wasserstein"]
@@ -275,10 +276,7 @@ class AdversarialNetwork(TableNetwork):
     stop_share: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.stop_share:
-            raise ConfigError(
-                f"{self.info.key} has no loss on held-out rows to stop by, so stop_share is 0; got {self.stop_share}."
-            )
+        refuse_stopping(self.info.key, self.stop_share)
         if self.loss not in LOSSES:
             raise ConfigError(f"{self.info.key} takes the losses {', '.join(LOSSES)}; got {self.loss!r}.")
         if min(self.n_critic, self.pac, self.noise) < 1 or self.penalty < 0 or self.temperature <= 0:

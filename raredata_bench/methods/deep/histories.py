@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self, final
 
 import numpy as np
 import torch
@@ -19,13 +19,13 @@ from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.histories import Histories
 from raredata_bench.data.target import survival_array
 from raredata_bench.errors import InfeasibleError
-from raredata_bench.methods.deep.network import NetworkSynthesizer, hold_out, weights_of, with_source
+from raredata_bench.methods.deep.network import NetworkSynthesizer
 from raredata_bench.methods.deep.tables import Levels, normal_scores
 from raredata_bench.methods.statistical.dynamic_networks import sums
 from raredata_bench.methods.statistical.margins import Margins
 from raredata_bench.methods.transforms.histories import settled
 from raredata_bench.schema import Column, SurvivalTarget
-from raredata_bench.training.generative import Family, GenerativeBudget, fit_family, torch_seeded
+from raredata_bench.training.generative import Family, torch_seeded
 
 TAIL = 0.2  # share of the values from which the scale of a margin's tails is taken, as for tables
 ALWAYS = -1  # of a numeric channel that no mask hides
@@ -428,24 +428,12 @@ class HistoryFamily(Family, ABC):
 
 @dataclass(kw_only=True, eq=False)
 class HistoryNetwork(NetworkSynthesizer, ABC):
-    """A network that is fitted on the histories of all strata at once and asked for those of one by its code.
+    """A network of visit histories; parameters are those of :class:`NetworkSynthesizer`."""
 
-    Parameters
-    ----------
-    epochs : int or None
-        Passes over the rows instead of the rule for updates, as published settings count; ``updates`` goes before it.
-    updates, updates_min, updates_max, batch, average, stop_share, stop_from, check_every, patience, accelerator
-        See :class:`raredata_bench.methods.deep.network.NetworkSynthesizer`.
-    """
-
-    epochs: int | None = None
     _code: HistoryCode | None = field(init=False, default=None, repr=False)
-    _family: HistoryFamily | None = field(init=False, default=None, repr=False)
-    _strata: tuple[str, ...] = field(init=False, default=(), repr=False)
 
-    def _fit(self, train: Cohort, rng: np.random.Generator) -> None:
-        self.adapted, self._strata = (), train.schema.target.strata
-        both, before = with_source(train, self.source)
+    @final
+    def _coded(self, train: Cohort, both: Cohort, rng: np.random.Generator) -> HistoryRows:
         self._code, rows = HistoryCode.fit(both, rng)
         if not rows.width:
             raise InfeasibleError(
@@ -453,28 +441,12 @@ class HistoryNetwork(NetworkSynthesizer, ABC):
                 f"{len(train.X.variables)} variables and {len(train.X.constants)} constants has one value in these "
                 f"{len(train)} rows. Use a larger regime."
             )
-        learnt, held = hold_out(train.strata, self.stop_share, self.stop_from, rng)
-        smallest = min(count for name, count in train.counts.items() if name in self.wanted)
-        make = self._plan(rows, smallest)
-        budget = self.budget(len(learnt))
-        family, self.trained = fit_family(make, learnt, budget, rng, held, 1, self.info.key, before)
-        assert isinstance(family, HistoryFamily)
-        self._family, self.n_parameters = family, weights_of(family)
+        return rows
 
-    def budget(self, n: int) -> GenerativeBudget:
-        """Return the budget for ``n`` rows to learn from."""
-        budget = super().budget(n)
-        if self.updates is None and self.epochs is not None:
-            return replace(budget, updates=self.epochs * -(-n // min(self.batch, n)))
-        return budget
-
+    @final
     def _sample(self, counts: Mapping[str, int], rng: np.random.Generator) -> Sampled:
-        assert self._code is not None and self._family is not None
-        codes = np.repeat([self._strata.index(name) for name in counts], list(counts.values())).astype(np.int64)
+        assert self._code is not None and isinstance(self._family, HistoryFamily)
+        codes = self._asked(counts)
         with torch_seeded(rng), torch.no_grad():
             made = self._family.draw(torch.as_tensor(codes))
         return self._code.decode(*made, codes)
-
-    @abstractmethod
-    def _plan(self, rows: HistoryRows, smallest: int) -> Callable[[], HistoryFamily]:
-        """Return what makes the family; ``smallest`` is the size of the smallest stratum that is to be filled."""

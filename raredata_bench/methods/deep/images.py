@@ -314,14 +314,13 @@ def split_rows(train: Cohort, share: float, rng: np.random.Generator) -> tuple[n
 
 
 @dataclass(kw_only=True, eq=False)
-class GridSynthesizer(Synthesizer, ABC):
-    """A deep generator of images or volumes: one network for all classes, which are its condition.
+class GridSettings(Synthesizer, ABC):
+    """How a network of grids is trained.
 
     Parameters
     ----------
     side : int
-        Pixels or voxels of the network's grid along each axis at most; larger rows are averaged down to it and brought
-        back by linear interpolation, which leaves them without fine grain.
+        Pixels, voxels or bands of the network's grid along each axis at most.
     updates : int or None
         Updates of the generator; None is 200 for each square root of a row.
     batch : int
@@ -332,16 +331,8 @@ class GridSynthesizer(Synthesizer, ABC):
         Share of the subjects of each class that is not learnt from and may end the training, where every class has ten.
     lr : float
         Learning rate.
-    dense : bool
-        Whether the networks see logarithms of the intensities of images: stains and tissue absorb, and what they do to
-        light adds up in these. No matter for volumes.
     accelerator : str
         Lightning's.
-
-    Raises
-    ------
-    ConfigError
-        A side below 8, or a share outside [0, 1).
     """
 
     side: int
@@ -350,8 +341,30 @@ class GridSynthesizer(Synthesizer, ABC):
     average: float = 0.1
     validation: float = 0.1
     lr: float = 1e-3
-    dense: bool = False
     accelerator: str = "auto"
+
+
+@dataclass(kw_only=True, eq=False)
+class GridSynthesizer(GridSettings, ABC):
+    """A deep generator of images or volumes: one network for all classes, which are its condition.
+
+    Rows larger than the grid are averaged down to it and brought back by linear interpolation, which leaves them
+    without fine grain. ``side``, ``updates``, ``batch``, ``average``, ``validation``, ``lr`` and ``accelerator`` are of
+    :class:`GridSettings`.
+
+    Parameters
+    ----------
+    dense : bool
+        Whether the networks see logarithms of the intensities of images: stains and tissue absorb, and what they do to
+        light adds up in these. No matter for volumes.
+
+    Raises
+    ------
+    ConfigError
+        A side below 8, or a share outside [0, 1).
+    """
+
+    dense: bool = False
     _family: GridFamily | None = field(init=False, default=None, repr=False)
     _frame: Frame | None = field(init=False, default=None, repr=False)
     _train: Cohort | None = field(init=False, default=None, repr=False)

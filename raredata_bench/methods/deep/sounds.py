@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import librosa
 import numpy as np
 import torch
 
-from raredata_bench.contracts.methods import Sampled, Synthesizer
+from raredata_bench.contracts.methods import Sampled
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.images import Images
 from raredata_bench.data.sound_features import mel_matrix
 from raredata_bench.data.waveforms import Waveforms
 from raredata_bench.errors import ConfigError
-from raredata_bench.methods.deep.images import GridSynthesizer, resized
+from raredata_bench.methods.deep.images import GridSettings, GridSynthesizer, resized
 from raredata_bench.methods.deep.vae_images import GridVae
 from raredata_bench.methods.rows import members
 from raredata_bench.methods.transforms.sounds import WINDOW_S
@@ -122,7 +122,7 @@ def unmixed(filters: np.ndarray, bands: np.ndarray) -> np.ndarray:
 
 
 @dataclass(kw_only=True, eq=False)
-class SpectrogramSynthesizer(Synthesizer, ABC):
+class SpectrogramSynthesizer(GridSettings, ABC):
     """A deep generator of pictures that learns the log-mel spectrograms of sounds; rows made are sounds again.
 
     Do not use it where a sign of the disease is finer than a band or a frame: phases and single periods are not in a
@@ -135,25 +135,13 @@ class SpectrogramSynthesizer(Synthesizer, ABC):
 
     Parameters
     ----------
-    side : int
-        Bands of the spectrogram, at least 8.
     frames : int
-        Frames of it at most, never more than ``side``; a sound of any length is brought to so many. The length of a row
-        made is that of a training row of its class, drawn apart from what is heard.
-    updates : int or None
-        Updates of the generator; None is 200 for each square root of a row.
-    batch : int
-        Rows of an update at most.
-    average : float
-        Half-life of the average of the weights, as a share of the updates.
-    validation : float
-        Share of the subjects of each class that is not learnt from and may end the training, where every class has ten.
-    lr : float
-        Learning rate.
+        Frames of the spectrogram at most, never more than ``side``, its bands; a sound of any length is brought to so
+        many. The length of a row made is that of a training row of its class, drawn apart from what is heard.
     rounds : int
         Of the search for phases.
-    accelerator : str
-        Lightning's.
+    side, updates, batch, average, validation, lr, accelerator
+        See :class:`raredata_bench.methods.deep.images.GridSettings`.
 
     Raises
     ------
@@ -166,15 +154,8 @@ class SpectrogramSynthesizer(Synthesizer, ABC):
     fast form); Lee and Seung 2001, Algorithms for non-negative matrix factorization (NeurIPS 13).
     """
 
-    side: int
     frames: int = 32
-    updates: int | None = None
-    batch: int = 16
-    average: float = 0.1
-    validation: float = 0.1
-    lr: float = 1e-3
     rounds: int = 32
-    accelerator: str = "auto"
     _network: GridSynthesizer | None = field(init=False, default=None, repr=False)
     _frame: SoundFrame | None = field(init=False, default=None, repr=False)
     _train: Cohort | None = field(init=False, default=None, repr=False)
@@ -190,7 +171,7 @@ class SpectrogramSynthesizer(Synthesizer, ABC):
     @property
     def _shared(self) -> Mapping[str, Any]:
         """Settings of every generator of pictures."""
-        names = ("side", "updates", "batch", "average", "validation", "lr", "accelerator")
+        names = [one.name for one in fields(GridSettings) if one.name != "info"]
         return {name: getattr(self, name) for name in names}
 
     def _fit(self, train: Cohort, rng: np.random.Generator) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Self, final
 
 import numpy as np
 import torch
@@ -19,11 +19,10 @@ from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.target import survival_array
 from raredata_bench.errors import InfeasibleError
-from raredata_bench.methods.deep.network import NetworkSynthesizer, hold_out, weights_of, with_source
+from raredata_bench.methods.deep.network import NetworkSynthesizer
 from raredata_bench.methods.statistical.margins import Margins
 from raredata_bench.schema import SurvivalTarget
-from raredata_bench.training.generative import Family, GenerativeBudget, Trained, torch_seeded
-from raredata_bench.training.generative_stack import Fit, fit_families
+from raredata_bench.training.generative import Family, torch_seeded
 
 TAIL = 0.2  # share of the rows from which the scale of a margin's tails is taken, as in the Gaussian copula
 NEVER = -1e9  # the logit of a level that a column does not have
@@ -243,69 +242,24 @@ class TableFamily(Family, ABC):
 
 @dataclass(kw_only=True, eq=False)
 class TableNetwork(NetworkSynthesizer, ABC):
-    """A network that is fitted on all strata of a mixed table at once and asked for rows of one by its code.
+    """A network of the rows of a mixed table; parameters are those of :class:`NetworkSynthesizer`."""
 
-    Parameters
-    ----------
-    epochs : int or None
-        Passes over the rows instead of the rule for updates, as published settings count; ``updates`` goes before it.
-    updates, updates_min, updates_max, batch, average, stop_share, stop_from, check_every, patience, accelerator
-        See :class:`raredata_bench.methods.deep.network.NetworkSynthesizer`.
-    """
-
-    epochs: int | None = None
     _code: TableCode | None = field(init=False, default=None, repr=False)
-    _family: TableFamily | None = field(init=False, default=None, repr=False)
 
-    def _fit(self, train: Cohort, rng: np.random.Generator) -> None:
-        self._take(*self._ready(train, rng).alone())
-
-    def _fit_together(self, jobs: Sequence[tuple[Any, Cohort, np.random.Generator]]) -> None:
-        fits = [method._ready(train, rng) for method, train, rng in jobs]
-        for (method, _, _), fitted in zip(jobs, fit_families(fits), strict=True):
-            method._take(*fitted)
-
-    def _ready(self, train: Cohort, rng: np.random.Generator) -> Fit:
-        """Return the training that is to be made on the rows of a fold."""
-        self.adapted = ()
-        both, before = with_source(train, self.source)
+    @final
+    def _coded(self, train: Cohort, both: Cohort, rng: np.random.Generator) -> TableRows:
         self._code, rows = TableCode.fit(both, rng)
         if not rows.width:
             raise InfeasibleError(
                 f"{self.info.key} needs a column that varies; each of the {len(train.schema.columns)} has one value in "
                 f"these {len(train)} rows. Use a larger regime."
             )
-        learnt, held = hold_out(train.strata, self.stop_share, self.stop_from, rng)
-        smallest = min(count for name, count in train.counts.items() if name in self.wanted)
-        make, multiple = self._plan(rows, smallest, learnt)
-        return Fit(
-            make=make, rows=learnt, budget=self.budget(len(learnt)), rng=rng, held=held, multiple=multiple,
-            who=self.info.key, before=before,
-        )  # fmt: skip
+        return rows
 
-    def _take(self, family: Family, trained: Trained) -> None:
-        assert isinstance(family, TableFamily)
-        self._family, self.trained, self.n_parameters = family, trained, weights_of(family)
-
-    def budget(self, n: int) -> GenerativeBudget:
-        """Return the budget for ``n`` rows to learn from."""
-        budget = super().budget(n)
-        if self.updates is None and self.epochs is not None:
-            return replace(budget, updates=self.epochs * -(-n // min(self.batch, n)))
-        return budget
-
+    @final
     def _sample(self, counts: Mapping[str, int], rng: np.random.Generator) -> Sampled:
-        assert self._code is not None and self._family is not None
-        names = self._code.coder.schema.target.strata
-        codes = np.repeat([names.index(name) for name in counts], list(counts.values())).astype(np.int64)
+        assert self._code is not None and isinstance(self._family, TableFamily)
+        codes = self._asked(counts)
         with torch_seeded(rng), torch.no_grad():
             scores, picks = self._family.draw(torch.as_tensor(codes))
         return self._code.decode(scores.numpy(), picks.numpy(), codes)
-
-    @abstractmethod
-    def _plan(self, rows: TableRows, smallest: int, learnt: np.ndarray) -> tuple[Callable[[], TableFamily], int]:
-        """Return what makes the family, and what the rows of an update are to be a multiple of.
-
-        ``smallest`` is the number of rows of the smallest stratum that is to be filled; ``learnt`` (m,) are the rows
-        that are learnt from. What has to be reduced goes to ``adapted``.
-        """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,12 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Adam, Optimizer
 
 from raredata_bench.errors import ConfigError
 from raredata_bench.methods.deep.histories import ALWAYS, HistoryFamily, HistoryNetwork, HistoryRows
 from raredata_bench.methods.deep.tables import mlp
-from raredata_bench.methods.deep.vae_tables import LEAST_SIGMA, LOG_TWO_PI, kl_to_prior, latent_for, penalty
+from raredata_bench.methods.deep.variational import (
+    LATENT_CLIP,
+    LEAST_SIGMA,
+    Bound,
+    VariationalFamily,
+    gaussian,
+    kl_to_prior,
+    latent_for,
+)  # fmt: skip
 
 
 class Visits(nn.Module):
@@ -42,17 +49,16 @@ class Visits(nn.Module):
         return torch.cat([out, wide], dim=2), last
 
 
-class HistoryVae(HistoryFamily):
+class HistoryVae(HistoryFamily, VariationalFamily):
     """Encoder and decoder, both told the class; Gaussian scores, categorical levels, missing cells left out."""
 
     mask: Tensor
     later: Tensor
+    clip = 5.0
 
-    def __init__(
-        self, rows: HistoryRows, hidden: int, latent: int, lr: float, decay: float, free: float, warm_up: float
-    ) -> None:
+    def __init__(self, rows: HistoryRows, hidden: int, latent: int, bound: Bound) -> None:
         super().__init__(rows)
-        self.lr, self.decay, self.free, self.warm_up, self.latent = lr, decay, free, warm_up, latent
+        self.bound, self.latent = bound, latent
         width, known = self.flat.shape[2], self.static_flat.shape[1] + self.classes
         self.reader = nn.GRU(width + known, hidden, batch_first=True)
         self.encoder = mlp(hidden + known, [hidden], 2 * latent)
@@ -63,40 +69,14 @@ class HistoryVae(HistoryFamily):
         self.nets.register_parameter("log_sigma", self.log_sigma)
         self.register_buffer("mask", torch.as_tensor(rows.mask, dtype=torch.long), persistent=False)
         self.register_buffer("later", torch.as_tensor(rows.later, dtype=torch.bool), persistent=False)
-        self.rising = 1.0
 
-    def optimizers(self, updates: int) -> list[Optimizer]:
-        """Return Adam with a little weight decay."""
-        self.rising = max(1.0, self.warm_up * updates)
-        return [Adam(self.nets.parameters(), lr=self.lr, weight_decay=self.decay, fused=True)]
-
-    def averaged(self) -> nn.Module:
-        """Return encoder and decoder."""
-        return self.nets
-
-    def update(
-        self, index: Tensor, step: int, optimizers: Sequence[Optimizer], backward: Callable[[Tensor], None]
-    ) -> None:
-        """Take one step of the bound, whose divergence counts the more the further the training is."""
-        optimizers[0].zero_grad(set_to_none=True)
-        missed, divergence = self.parts(index)
-        backward(missed.mean() + min(1.0, (step + 1) / self.rising) * penalty(divergence, self.free))
-        nn.utils.clip_grad_norm_(self.nets.parameters(), 5.0)
-        optimizers[0].step()
-
-    def held_out(self, index: Tensor) -> Tensor:
-        """Return the negative bound per row, with the same noise at every look."""
-        missed, divergence = self.parts(index, torch.Generator().manual_seed(0))
-        return missed.mean() + divergence.sum(dim=1).mean()
-
-    def parts(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def parts(self, index: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return the negative log likelihood of each history (b,) and the divergence by dimension (b, d)."""
         known = torch.cat([self.static_flat[index], self.label[index]], dim=1)
         mean, log_variance = self.encode(index, known)
-        noise = torch.randn(mean.shape, generator=generator).to(mean.device)
         z = mean + (0.5 * log_variance).exp() * noise
         centre, logits = self.once_of(z, self.label[index])
-        missed = gaussian(self.static[index], centre, self.log_sigma, self.static_live[index]).sum(dim=1)
+        missed = (gaussian(self.static[index], centre, self.log_sigma) * self.static_live[index]).sum(dim=1)
         missed = missed + self.levels.cross_entropy(logits, self.static_picks[index])
         visits = self.flat[index]
         before = functional.pad(visits[:, :-1], (0, 0, 1, 0))
@@ -109,7 +89,7 @@ class HistoryVae(HistoryFamily):
         states, _ = self.reader(torch.cat([visits, known[:, None].expand(-1, visits.shape[1], -1)], dim=2))
         last = states[torch.arange(len(index), device=index.device), there.sum(dim=1).long() - 1]
         mean, log_variance = self.encoder(torch.cat([last, known], dim=1)).chunk(2, dim=1)
-        return mean, log_variance.clamp(-10, 10)
+        return mean, log_variance.clamp(-LATENT_CLIP, LATENT_CLIP)
 
     def once_of(self, z: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return means of what a history has once and logits of its levels."""
@@ -124,8 +104,8 @@ class HistoryVae(HistoryFamily):
         logits = first[:, :, 1:].reshape(b * longest, -1)
         levels = self.visit_levels.cross_entropy(logits, picks.reshape(b * longest, -1)).view(b, longest)
         centre = self.centres(states, first, visits[:, :, : self.each], visits[:, :, self.each :])
-        numbers = gaussian(visits[:, :, : self.each], centre, self.decoder.log_sigma, self.live[index]).sum(dim=2)
-        return ((levels + numbers) * there).sum(dim=1)
+        numbers = gaussian(visits[:, :, : self.each], centre, self.decoder.log_sigma) * self.live[index]
+        return ((levels + numbers.sum(dim=2)) * there).sum(dim=1)
 
     def centres(self, states: Tensor, first: Tensor, scores: Tensor, indicators: Tensor) -> Tensor:
         """Return the means of the numbers of visits; that of the gap does not depend on the other numbers."""
@@ -177,12 +157,6 @@ class HistoryVae(HistoryFamily):
     def sigma(log_sigma: Tensor) -> Tensor:
         """Return standard deviations, above the least."""
         return log_sigma.clamp_min(float(np.log(LEAST_SIGMA))).exp()
-
-
-def gaussian(x: Tensor, centre: Tensor, log_sigma: Tensor, live: Tensor) -> Tensor:
-    """Return the negative log density of numbers, 0 where there is none (``live`` is 0), of the shape of ``x``."""
-    bounded = log_sigma.clamp_min(float(np.log(LEAST_SIGMA)))
-    return (0.5 * (((x - centre) * (-bounded).exp()).square() + LOG_TWO_PI) + bounded) * live
 
 
 @dataclass(kw_only=True, eq=False)
@@ -241,9 +215,9 @@ class HistoryVariational(HistoryNetwork):
                 f"{self.info.key} needs hidden and latent of at least 1; got {self.hidden}, {self.latent}."
             )
 
-    def _plan(self, rows: HistoryRows, smallest: int) -> Callable[[], HistoryFamily]:
+    def _plan(self, rows: HistoryRows, smallest: int, learnt: np.ndarray) -> tuple[Callable[[], HistoryFamily], int]:
         adapted: list[str] = []
         latent = latent_for(self.latent, rows.width, smallest, adapted) if self.scale_latent else self.latent
         self.adapted = tuple(adapted)
-        settings = (self.hidden, latent, self.lr, self.weight_decay, self.free_bits, self.warm_up)
-        return partial(HistoryVae, rows, *settings)
+        bound = Bound(lr=self.lr, weight_decay=self.weight_decay, free_bits=self.free_bits, warm_up=self.warm_up)
+        return partial(HistoryVae, rows, self.hidden, latent, bound), 1

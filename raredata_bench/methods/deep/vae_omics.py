@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Adam, Optimizer
 
 from raredata_bench.contracts.methods import Sampled
 from raredata_bench.data import payloads
@@ -22,12 +21,19 @@ from raredata_bench.data.omics import LOG_CPM
 from raredata_bench.data.target import survival_array
 from raredata_bench.errors import IncompatibleError
 from raredata_bench.methods.counts import Reads, logs_of
-from raredata_bench.methods.deep.network import NetworkSynthesizer, hold_out, weights_of, with_source
+from raredata_bench.methods.deep.network import NetworkSynthesizer
 from raredata_bench.methods.deep.tables import mlp
-from raredata_bench.methods.deep.vae_tables import LEAST_SIGMA, LOG_TWO_PI, kl_to_prior, latent_for, penalty
+from raredata_bench.methods.deep.variational import (
+    LEAST_SIGMA,
+    LOG_TWO_PI,
+    Bound,
+    VariationalFamily,
+    kl_to_prior,
+    latent_for,
+)  # fmt: skip
 from raredata_bench.methods.rows import members
 from raredata_bench.schema import SurvivalTarget
-from raredata_bench.training.generative import Family, fit_family, torch_seeded
+from raredata_bench.training.generative import Family, torch_seeded
 
 # The logarithm of the size of a negative binomial: between a dispersion of e^4 and what no cohort tells from Poisson.
 LOG_SIZE = (-4.0, 8.0)
@@ -131,12 +137,12 @@ def negative_binomial(counts: Tensor, log_mean: Tensor, log_size: Tensor) -> Ten
     return -(ways + size * (log_size - either) + counts * (log_mean - either))
 
 
-class BlockVae(Family):
+class BlockVae(VariationalFamily):
     """One encoder for each block, whose Gaussian experts are multiplied with the prior; one decoder for each part."""
 
-    def __init__(self, rows: Rows, hidden: Sequence[int], latent: int, settings: Settings) -> None:
+    def __init__(self, rows: Rows, hidden: Sequence[int], latent: int, bound: Bound) -> None:
         super().__init__()
-        self.settings, self.latent, self.classes, self.rising = settings, latent, rows.label.shape[1], 1.0
+        self.bound, self.latent, self.classes = bound, latent, rows.label.shape[1]
         self.decoders = nn.ModuleList(PartDecoder(latent + self.classes, hidden, part) for part in rows.parts)
         self.encoders = nn.ModuleList(
             mlp(sum(len(rows.parts[k].columns) for k in block) + self.classes, hidden, 2 * latent)
@@ -155,42 +161,16 @@ class BlockVae(Family):
     label: Tensor
     there: Tensor
 
-    def optimizers(self, updates: int) -> list[Optimizer]:
-        """Return Adam with a little weight decay."""
-        self.rising = max(1.0, self.settings.warm_up * updates)
-        own = self.settings
+    def groups(self) -> list[dict[str, Any]]:
+        """Return weights, and sizes and sigmas, which learn faster and do not decay."""
         spread = [parameter for name, parameter in self.nets.named_parameters() if name.endswith("spread")]
         weights = [parameter for name, parameter in self.nets.named_parameters() if not name.endswith("spread")]
-        groups: list[dict[str, Any]] = [
-            {"params": weights, "weight_decay": own.weight_decay},
-            {"params": spread, "lr": SWIFT * own.lr},
-        ]
-        return [Adam(groups, lr=own.lr, fused=True)]
+        return [{"params": weights}, {"params": spread, "lr": SWIFT * self.bound.lr, "weight_decay": 0.0}]
 
-    def averaged(self) -> nn.Module:
-        """Return encoders and decoders."""
-        return self.nets
-
-    def update(
-        self, index: Tensor, step: int, optimizers: Sequence[Optimizer], backward: Callable[[Tensor], None]
-    ) -> None:
-        """Take one step of the bound, whose divergence counts the more the further the training is."""
-        optimizers[0].zero_grad(set_to_none=True)
-        missed, divergence = self.terms(index)
-        weight = min(1.0, (step + 1) / self.rising)
-        backward(missed.mean() + weight * penalty(divergence, self.settings.free_bits))
-        optimizers[0].step()
-
-    def held_out(self, index: Tensor) -> Tensor:
-        """Return the negative bound per row, with the same noise at every look."""
-        missed, divergence = self.terms(index, torch.Generator().manual_seed(0))
-        return missed.mean() + divergence.sum(dim=1).mean()
-
-    def terms(self, index: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def parts(self, index: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return the negative log likelihood of what each row has (b,) and the divergence by dimension (b, d)."""
         label, there = self.label[index], self.there[index]
         mean, log_variance = self.posterior(index)
-        noise = torch.randn(mean.shape, generator=generator).to(mean.device)
         z = torch.cat([mean + (0.5 * log_variance).exp() * noise, label], dim=1)
         missed = torch.zeros(len(index), device=index.device)
         for b, block in enumerate(self.blocks):
@@ -246,16 +226,6 @@ class Rows:
     values: list[Tensor]
     there: Tensor
     label: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Of the optimiser and of the bound; see :class:`OmicsVae`."""
-
-    lr: float
-    weight_decay: float
-    free_bits: float
-    warm_up: float
 
 
 def rows_of(train: Cohort, matrix: np.ndarray) -> Rows:
@@ -342,37 +312,32 @@ class OmicsVae(NetworkSynthesizer):
     warm_up: float = 0.1
     _train: Cohort | None = field(init=False, default=None, repr=False)
     _rows: Rows | None = field(init=False, default=None, repr=False)
-    _family: BlockVae | None = field(init=False, default=None, repr=False)
 
-    def _fit(self, train: Cohort, rng: np.random.Generator) -> None:
+    def _coded(self, train: Cohort, both: Cohort, rng: np.random.Generator) -> Rows:
         levelled = [column.name for column in train.schema.columns if column.levelled]
         if levelled:
             raise IncompatibleError(
                 f"{self.info.key} takes counts and continuous columns; {levelled[:3]} hold levels. Leave them out."
             )
-        both, before = with_source(train, self.source)
-        matrix = Coder.fit(both).filled(both.X)
+        matrix = Coder.fit(both).filled_matrix(both.matrix)
         if isinstance(train.schema.target, SurvivalTarget):
             matrix = np.column_stack([matrix, np.log(both.y["time_days"])])
-        rows = rows_of(both, matrix)
+        self._train, self._rows = train, rows_of(both, matrix)
+        return self._rows
+
+    def _plan(self, rows: Rows, smallest: int, learnt: np.ndarray) -> tuple[Callable[[], Family], int]:
+        assert self._train is not None
         adapted: list[str] = []
-        smallest = min(count for name, count in train.counts.items() if name in self.wanted)
-        latent = latent_for(self.latent, len(train.schema.columns), smallest, adapted)
-        learnt, held = hold_out(train.strata, self.stop_share, self.stop_from, rng)
-        settings = Settings(lr=self.lr, weight_decay=self.weight_decay, free_bits=self.free_bits, warm_up=self.warm_up)
-        make = partial(BlockVae, rows, tuple(self.hidden), latent, settings)
-        family, self.trained = fit_family(
-            make, learnt, self.budget(len(learnt)), rng, held, who=self.info.key, before=before
-        )
-        assert isinstance(family, BlockVae)
-        self._train, self._rows, self._family = train, rows, family
-        self.adapted, self.n_parameters = tuple(adapted), weights_of(family)
+        latent = latent_for(self.latent, len(self._train.schema.columns), smallest, adapted)
+        self.adapted = tuple(adapted)
+        bound = Bound(lr=self.lr, weight_decay=self.weight_decay, free_bits=self.free_bits, warm_up=self.warm_up)
+        return partial(BlockVae, rows, tuple(self.hidden), latent, bound), 1
 
     def _sample(self, counts: Mapping[str, int], rng: np.random.Generator) -> Sampled:
-        assert self._train is not None and self._rows is not None and self._family is not None
+        assert self._train is not None and self._rows is not None and isinstance(self._family, BlockVae)
         train, rows = self._train, self._rows
-        names, pools = train.schema.target.strata, members(train)
-        codes = np.repeat([names.index(name) for name in counts], list(counts.values())).astype(np.int64)
+        pools = members(train)
+        codes = self._asked(counts)
         like = np.concatenate([rng.choice(pools[name], count) for name, count in counts.items()])
         with torch_seeded(rng), torch.no_grad():
             drawn = self._family.draw(torch.as_tensor(codes))

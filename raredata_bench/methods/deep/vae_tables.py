@@ -10,37 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Adam, Optimizer
 
 from raredata_bench.methods.deep.tables import TableFamily, TableNetwork, TableRows, mlp
-from raredata_bench.training.generative import PlainFamily
-
-LEAST_SIGMA = 0.05  # of a standardised column: below it the likelihood of a few rows has no bound
-LOG_TWO_PI = float(np.log(2 * np.pi))
-
-
-def kl_to_prior(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return the divergence of N(mean, variance) from N(0, 1) by dimension, of the shape of ``mean``."""
-    return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)
-
-
-def penalty(divergence: Tensor, free_bits: float) -> Tensor:
-    """Return the mean divergence (b, d) of a batch, summed over dimensions, each counted as ``free_bits`` at least.
-
-    References
-    ----------
-    Kingma et al. 2016, arXiv:1606.04934.
-    """
-    return divergence.mean(dim=0).clamp_min(free_bits).sum()
-
-
-def latent_for(most: int, columns: int, smallest: int, adapted: list[str]) -> int:
-    """Return min(most, columns / 2, smallest / 2) dimensions, at least 1; says so where the rows are what limits it."""
-    alone = max(1, min(most, columns // 2))
-    kept = max(1, min(alone, smallest // 2))
-    if kept < alone:
-        adapted.append(f"latent {alone} -> {kept} for {smallest} rows in a stratum")
-    return kept
+from raredata_bench.methods.deep.variational import (
+    LATENT_CLIP,
+    LEAST_SIGMA,
+    LOG_TWO_PI,
+    Bound,
+    VariationalFamily,
+    kl_to_prior,
+    latent_for,
+)  # fmt: skip
 
 
 class Decoder(nn.Module):
@@ -57,18 +37,15 @@ class Decoder(nn.Module):
         return out[:, : self.numeric], self.log_sigma.clamp_min(float(np.log(LEAST_SIGMA))), out[:, self.numeric :]
 
 
-class TableVae(TableFamily, PlainFamily):
+class TableVae(TableFamily, VariationalFamily):
     """Encoder and decoder, both told the class; Gaussian scores, categorical levels."""
 
-    def __init__(
-        self, rows: TableRows, hidden: Sequence[int], latent: int, lr: float, decay: float, free: float, warm_up: float
-    ) -> None:
+    def __init__(self, rows: TableRows, hidden: Sequence[int], latent: int, bound: Bound) -> None:
         super().__init__(rows)
-        self.lr, self.decay, self.free, self.warm_up, self.latent = lr, decay, free, warm_up, latent
+        self.bound, self.latent = bound, latent
         encoder = mlp(self.flat.shape[1] + self.classes, hidden, 2 * latent)
         # In one place only: a module under two names cannot be called with the weights of another.
         self.nets = nn.ModuleList([encoder, Decoder(latent + self.classes, hidden, self.numeric, self.levels.width)])
-        self.rising = 1.0
 
     @property
     def encoder(self) -> nn.Module:
@@ -80,35 +57,11 @@ class TableVae(TableFamily, PlainFamily):
         """From a latent and a class to a row."""
         return self.nets[1]
 
-    def optimizers(self, updates: int) -> list[Optimizer]:
-        """Return Adam with a little weight decay."""
-        self.rising = max(1.0, self.warm_up * updates)
-        return [Adam(self.nets.parameters(), lr=self.lr, weight_decay=self.decay, fused=True)]
-
-    def averaged(self) -> nn.Module:
-        """Return encoder and decoder."""
-        return self.nets
-
-    def noise(self, rows: int, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
-        """Return what the latents are drawn with."""
-        return (torch.randn(rows, self.latent, generator=generator),)
-
-    def forward(self, index: Tensor, step: int, *noise: Tensor) -> Tensor:
-        """Return the negative bound, whose divergence counts the more the further the training is."""
-        missed, divergence = self.parts(index, *noise)
-        return missed.mean() + min(1.0, (step + 1) / self.rising) * penalty(divergence, self.free)
-
-    def held_out(self, index: Tensor) -> Tensor:
-        """Return the negative bound per row, with the same noise at every look."""
-        (noise,) = self.noise(len(index), torch.Generator().manual_seed(0))
-        missed, divergence = self.parts(index, noise.to(index.device))
-        return missed.mean() + divergence.sum(dim=1).mean()
-
     def parts(self, index: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return the negative log likelihood of each row (b,) and the divergence by dimension (b, d)."""
         label = self.label[index]
         mean, log_variance = self.encoder(torch.cat([self.flat[index], label], dim=1)).chunk(2, dim=1)
-        log_variance = log_variance.clamp(-10, 10)
+        log_variance = log_variance.clamp(-LATENT_CLIP, LATENT_CLIP)
         z = mean + (0.5 * log_variance).exp() * noise
         centre, log_sigma, logits = self.decoder(torch.cat([z, label], dim=1))
         away = ((self.scores[index] - centre) * (-log_sigma).exp()).square()
@@ -167,5 +120,5 @@ class ConditionalVae(TableNetwork):
         adapted: list[str] = []
         latent = latent_for(self.latent, rows.width, smallest, adapted) if self.scale_latent else self.latent
         self.adapted = tuple(adapted)
-        settings = (tuple(self.hidden), latent, self.lr, self.weight_decay, self.free_bits, self.warm_up)
-        return partial(TableVae, rows, *settings), 1
+        bound = Bound(lr=self.lr, weight_decay=self.weight_decay, free_bits=self.free_bits, warm_up=self.warm_up)
+        return partial(TableVae, rows, tuple(self.hidden), latent, bound), 1

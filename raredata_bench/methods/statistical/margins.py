@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtri
+from scipy.stats import rankdata
 
 TERMS = 24  # of Mehler's series
 BISECTIONS = 26
@@ -115,39 +116,40 @@ class Scores:
         taken off first, since few rows leave cells of two rare levels empty, as only a correlation of -1 would.
         Mehler's series gives the covariance of two scores as a polynomial of the correlation; bisection solves it.
         """
-        target = (1 - shrinkage) * self.covariance
-        terms = [np.outer(a, a) for a in self.hermite[::-1]]
+        pair = np.triu_indices(self.values.shape[1], 1)
+        target = (1 - shrinkage) * self.covariance[pair]
+        terms = self.hermite[:, pair[0]] * self.hermite[:, pair[1]]
         low, high = np.full_like(target, -STEEPEST), np.full_like(target, STEEPEST)
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            series = np.zeros_like(middle)
-            for term in terms:
-                series = (series + term) * middle
-            above = series > target
+            powers = np.multiply.accumulate(np.broadcast_to(middle, terms.shape), axis=0)
+            above = np.einsum("tp,tp->p", terms, powers) > target
             low, high = np.where(above, low, middle), np.where(above, middle, high)
-        out = (low + high) / 2
+        out = np.zeros_like(self.covariance)
+        out[pair] = (low + high) / 2
+        out += out.T
         np.fill_diagonal(out, 1.0)
         return definite(out)
 
 
 def normal_scores(matrix: np.ndarray) -> Scores:
     """Return the scores of columns (n, q) that vary."""
-    n, q = matrix.shape
-    values, hermite = np.empty((n, q)), np.empty((TERMS, q))
-    for j in range(q):
-        _, place, count = np.unique(matrix[:, j], return_inverse=True, return_counts=True)
-        # One edge more at either end, where the density is 0 and stays 0.
-        cuts = np.zeros(len(count) + 1)
-        cuts[1:-1] = ndtri(np.cumsum(count)[:-1] / n)
-        edge, before = np.exp(-0.5 * cuts**2) / np.sqrt(2 * np.pi), np.zeros_like(cuts)
-        edge[0] = edge[-1] = 0.0
-        mass = np.empty((TERMS, len(count)))
-        for m in range(TERMS):
-            # The integral of the polynomial of degree m + 1 over each interval is the fall of the one below it.
-            mass[m] = (edge[:-1] - edge[1:]) / ROOTS[m]
-            edge, before = (cuts * edge - (ROOTS[m - 1] if m else 0.0) * before) / ROOTS[m], edge
-        level = mass[0] / (count / n)
-        values[:, j], hermite[:, j] = level[place], mass @ level
+    n = len(matrix)
+    # Of each cell the share of rows below its value, and up to it: the ends of the interval that it takes.
+    ends = np.stack([rankdata(matrix, "min", axis=0) - 1, rankdata(matrix, "max", axis=0)]) / max(1, n)
+    share = ends[1] - ends[0]
+    inside = (ends > 0) & (ends < 1)
+    cuts = np.where(inside, ndtri(np.where(inside, ends, 0.5)), 0.0)
+    # At either end of the line the density is 0 and stays 0.
+    edge, before = np.where(inside, np.exp(-0.5 * cuts**2) / np.sqrt(2 * np.pi), 0.0), np.zeros_like(cuts)
+    hermite = np.empty((TERMS, matrix.shape[1]))
+    for m in range(TERMS):
+        # The integral of the polynomial of degree m + 1 over each interval is the fall of the one below it.
+        mass = (edge[0] - edge[1]) / (ROOTS[m] * share)
+        if not m:
+            values = mass
+        hermite[m] = (mass * values).sum(axis=0) / n
+        edge, before = (cuts * edge - (ROOTS[m - 1] if m else 0.0) * before) / ROOTS[m], edge
     return Scores(values, hermite)
 
 
