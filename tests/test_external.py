@@ -25,6 +25,7 @@ from raredata_bench.bench.guard import Failed, attempt
 from raredata_bench.cli.augment import to_frame as exported
 from raredata_bench.contracts.methods import Augmented, Request
 from raredata_bench.data.cohort import Cohort
+from raredata_bench.data.frames import to_frame, to_rows
 from raredata_bench.data.omics import OmicsMatrix
 from raredata_bench.data.payloads import with_matrix
 from raredata_bench.data.table import conform
@@ -32,7 +33,6 @@ from raredata_bench.data.target import survival_array
 from raredata_bench.errors import CohortError, IncompatibleError, MissingDataError
 from raredata_bench.methods.adapters import external
 from raredata_bench.methods.adapters.external import CommandError, CommandMemoryError, CommandTimeoutError
-from raredata_bench.methods.adapters.frames import to_frame, to_rows
 from raredata_bench.schema import Column, LabelTarget, Schema, SurvivalTarget
 from raredata_bench.testing import methods as checks
 

@@ -29,6 +29,8 @@ from raredata_bench.scoring.pairs import Pair
 
 LABEL = LabelTarget("dx", ("control", "case"))
 KEYS = [key for key in registry.options("scorer") if registry.info_of("scorer", key).needs == "comparison"]
+# Where there is no rare level, or nothing that no training row shows, there is nothing to recover.
+NOTHING_TO_RECOVER = {"rare_coverage", "unseen_recall", "unseen_precision", "unseen_f1"}
 
 
 def numbers(X, name, y=None):
@@ -392,10 +394,17 @@ def test_mixed_tables_with_missing_cells_and_constant_columns_are_scored(surviva
     real = panel.real_pairs(A, H, comparison.coder, first.sizes, 3, draws=6)
     for key in KEYS:
         info, function = registry.scorer(key)
+        if not panel.applies(info, "survival" if survival else "label", 2):
+            continue
         value = panel.checked(function(first), info)
+        if key in NOTHING_TO_RECOVER and isinstance(value, NotEstimable):
+            assert "held-out" in value.reason
+            continue
         assert isinstance(value, float), (key, value)
         assert value == function(second)
         reference = panel.real_reference(real, info, function)
+        if key in NOTHING_TO_RECOVER and isinstance(reference, NotEstimable):
+            continue
         assert reference.n_star == first.n_star and np.isfinite([reference.mean, reference.sd, reference.bad]).all()
 
 
@@ -427,9 +436,9 @@ def test_order_of_synthetic_rows_does_not_matter():
     rng = np.random.default_rng(22)
     A, H, S = rng.normal(size=(3, 20, 3))
     a, b = pair(A, H, S), pair(A, H, S[::-1])
-    for key in set(KEYS) - {"c2st", "c2st_forest", "tvd"}:
-        score = registry.scorer(key)[1]
-        assert score(a) == pytest.approx(score(b)), key
+    for key in set(KEYS) - {"c2st", "c2st_forest"}:
+        one, two = (registry.scorer(key)[1](both) for both in (a, b))
+        assert one == two if isinstance(one, NotEstimable) else one == pytest.approx(two), key
 
 
 # ------------------------------------------------------------------------------------------------------- references
@@ -444,14 +453,18 @@ def test_real_rows_score_near_their_reference_and_the_box_does_not():
     comparison = first._source
     real = panel.real_pairs(comparison.train, comparison.holdout, comparison.coder, first.sizes, 1)
     assert len(real.halves) == len(real.thirds) == 50 and len(real.box) == 10
-    for key in set(KEYS) - {"tvd", "unique_share", "exact_copies"}:
+    for key in set(KEYS) - {"exact_copies", *NOTHING_TO_RECOVER}:
         info, function = registry.scorer(key)
-        reference = panel.real_reference(real, info, function)
         values = [function(pair(A, H, S, a=y, h=y, s=y)) for S in draws[2:]]
+        if any(isinstance(value, NotEstimable) for value in values):
+            assert not first.space.levelled.size or not panel.applies(info, "label", 2), (key, values)
+            continue
+        reference = panel.real_reference(real, info, function)
         sd = max(reference.sd, 0.02)
         assert abs(np.mean(values) - reference.mean) < 3 * sd, (key, np.mean(values), reference)
-        worse = reference.bad < reference.mean if info.higher_is_better else reference.bad > reference.mean
-        assert worse or key in ("recall", "correlation"), (key, reference)
+        # Columns that do not correlate, and that all differ by as much, have no order to lose.
+        blind = key in ("correlation", "effect_concordance")
+        assert reference.worth_bad < reference.worth or blind, (key, reference)
     again = panel.real_pairs(comparison.train, comparison.holdout, comparison.coder, first.sizes, 1)
     info, function = registry.scorer("mmd")
     assert panel.real_reference(real, info, function) == panel.real_reference(again, info, function)

@@ -16,6 +16,7 @@ COMMANDS = {
     "report": ("report", "tables of a study as CSV, Markdown and LaTeX"),
     "show": ("show", "one cell: what it scored, or why it failed"),
     "check": ("check", "audit a cohort: sizes, copies, what gives the outcome away, what can be estimated"),
+    "score": ("score", "rows made elsewhere: fidelity, diversity and privacy beside what real patients score"),
     "augment": ("augment", "apply a method to a whole cohort of yours and write the rows"),
     "mirror": ("mirror", "bring MLflow up to date with the records"),
     "doctor": ("doctor", "what is installed, what is missing, what to do"),

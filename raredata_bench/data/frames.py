@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,15 @@ from raredata_bench.data import payloads
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.target import survival_array
 from raredata_bench.errors import CohortError, closest
-from raredata_bench.methods.files import outcome_names
 from raredata_bench.schema import TIME_UNITS, LabelTarget, Schema, SurvivalTarget
 
 # How a cell of text says that nothing is there, unless it is a level.
 ABSENT = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "?", "."})
 SHOWN = 3
+TIME = "time_days"
+DELIMITERS: Mapping[str, str] = {".csv": ",", ".tsv": "\t"}
+# What `raredata-bench augment` writes beside columns and outcome.
+MARKS = ("subject", "synthetic")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +115,77 @@ def to_rows(frame: pd.DataFrame, schema: Schema, gaps: np.ndarray | None = None,
     return _settled(matrix, y, schema)
 
 
+def differences(frame: pd.DataFrame, schema: Schema, ignored: Collection[str] = MARKS) -> tuple[str, ...]:
+    """Return how a table differs from a schema, one line for each column that does, as a diff.
+
+    ``-`` marks columns that the table lacks, ``+`` those that it has beyond the schema, ``~`` those whose cells cannot
+    be read as the schema says. Empty where :func:`to_rows` would take the table.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    schema : Schema
+    ignored : collection of str
+        Columns beyond those of the schema that may be there.
+    """
+    frame, outcome = frame.rename(columns=str), outcome_names(schema)
+    kinds = {column.name: column.kind for column in schema.columns} | dict.fromkeys(outcome, "outcome")
+    if outcome[-1] not in frame.columns and isinstance(schema.target, SurvivalTarget):
+        ignored = {*ignored, schema.target.time}
+        if schema.target.time in frame.columns:
+            kinds.pop(outcome[-1])
+    extra = [name for name in frame.columns if name not in kinds and name not in ignored]
+    lines = []
+    for name, kind in kinds.items():
+        if name not in frame.columns:
+            lines.append(("-", name, kind, f"not there.{closest(name, extra)}"))
+    for name in dict.fromkeys(frame.columns):
+        twice = f"there {int((frame.columns == name).sum())} times"
+        if name in extra:
+            lines.append(("+", name, "", "no column of the cohort"))
+        elif name in kinds and (frame.columns == name).sum() > 1:
+            lines.append(("~", name, kinds[name], twice))
+    known = {name: frame[name] for name in kinds if (frame.columns == name).sum() == 1}
+    for column in schema.columns:
+        if column.name in known:
+            values = known[column.name]
+            bad = (_codes(values, column.levels) if column.levelled else _numbers(values))[1]
+            wanted = f"{_few(column.levels)}" if column.levelled else "numbers"
+            if bad:
+                lines.append(("~", column.name, column.kind, f"holds {_few(bad)} where the cohort has {wanted}"))
+    if set(outcome) <= set(known):
+        said: list[str] = []
+        _outcome(frame, schema, outcome, said)
+        lines += [("~", outcome[0], "outcome", text) for text in said]
+    width = max((len(name) for _, name, _, _ in lines), default=0)
+    return tuple(f"{mark} {name:<{width}}  {kind:<11}  {text}".rstrip() for mark, name, kind, text in lines)
+
+
+def marked(frame: pd.DataFrame, schema: Schema, name: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the rows of a table that are synthetic, where a column says so, and a word on those left out.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    schema : Schema
+        A column of its own named ``synthetic`` marks nothing.
+    name : str
+        Of the file.
+
+    Raises
+    ------
+    CohortError
+        There is such a column, and no row is marked.
+    """
+    if MARKS[1] not in frame.columns or MARKS[1] in {*schema.names, *outcome_names(schema)}:
+        return frame, ()
+    made = frame[MARKS[1]].astype(str).str.strip().str.lower().isin(["true", "1", "1.0"])
+    if not made.any():
+        raise CohortError(f"No row of {name} is marked as synthetic in its column {MARKS[1]!r}.")
+    notes = () if made.all() else (f"{int((~made).sum())} rows of {name} are marked as real and left out",)
+    return frame[made.to_numpy()].reset_index(drop=True), notes
+
+
 def _columns(found: Sequence[str], wanted: Sequence[str], ignored: Collection[str]) -> list[str]:
     """Return what is wrong with the names of the columns."""
     have, want = set(found), set(wanted)
@@ -125,8 +201,8 @@ def _columns(found: Sequence[str], wanted: Sequence[str], ignored: Collection[st
     return out
 
 
-def _few(names: Sequence[str]) -> str:
-    return f"{list(names[:SHOWN])}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+def _few(names: Sequence[Any]) -> str:
+    return f"{[*names[:SHOWN]]}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _absent(values: pd.Series) -> np.ndarray:
@@ -212,3 +288,54 @@ def _settled(matrix: np.ndarray, y: np.ndarray, schema: Schema) -> Rows:
     ]
     rest = [f"and of {len(columns) - SHOWN} columns more"] if len(columns) > SHOWN else []
     return Rows(settled, y, tuple(said + rest))
+
+
+def outcome_names(schema: Schema) -> tuple[str, ...]:
+    """Return the columns of the outcome: the label; or the event (0 or 1) and the time in days."""
+    target = schema.target
+    assert isinstance(target, LabelTarget | SurvivalTarget)
+    if isinstance(target, LabelTarget):
+        return (_free(target.name, schema),)
+    return _free(target.event, schema), _free(TIME, schema)
+
+
+def _free(name: str, schema: Schema) -> str:
+    while name in schema.names:
+        name += "_"
+    return name
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return a table with its cells as they are typed in Parquet, or as text.
+
+    Raises
+    ------
+    CohortError
+        The file is of another format, cannot be decoded, is empty, or a row has more or fewer cells than the header.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        try:
+            return pd.read_parquet(path).reset_index(drop=True)
+        except (OSError, ValueError) as error:
+            raise CohortError(f"{path.name} cannot be read as Parquet: {error}.") from None
+    if suffix not in DELIMITERS:
+        raise CohortError(f"{path.name} is of no format that can be read; these can: .csv, .tsv, .parquet.")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=DELIMITERS[suffix])
+            lines = [(reader.line_num, row) for row in reader if any(row)]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise CohortError(f"{path.name} cannot be cut into cells: {error}. Save it as UTF-8.") from None
+    if len(lines) < 2:
+        raise CohortError(f"{path.name} has no rows.")
+    header = [cell.strip() for cell in lines[0][1]]
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise CohortError(f"{path.name} has more than one column named {twice[0]!r}. Rename or remove one of each.")
+    for number, row in lines:
+        if len(row) != len(header):
+            raise CohortError(
+                f"{path.name}, line {number} has {len(row)} cells where the header has {len(header)} "
+                f"(delimiter {DELIMITERS[suffix]!r})."
+            )
+    return pd.DataFrame([row for _, row in lines[1:]], columns=header, dtype=object)

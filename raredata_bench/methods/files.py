@@ -1,13 +1,10 @@
-"""Files that a user hands to a method, and what the columns of an outcome are called in them."""
+"""Files that a user hands to a method."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from raredata_bench.errors import IncompatibleError, MissingDataError, closest
-from raredata_bench.schema import LabelTarget, Schema, SurvivalTarget
-
-TIME = "time_days"
 
 
 def given_file(key: str, file: str | None, example: str) -> Path:
@@ -36,18 +33,3 @@ def given_file(key: str, file: str | None, example: str) -> Path:
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         raise MissingDataError(f"{key}: there is no file {file}.{closest(path.name, beside)}")
     return path
-
-
-def outcome_names(schema: Schema) -> tuple[str, ...]:
-    """Return the columns of the outcome: the label; or the event (0 or 1) and the time in days."""
-    target = schema.target
-    assert isinstance(target, LabelTarget | SurvivalTarget)
-    if isinstance(target, LabelTarget):
-        return (_free(target.name, schema),)
-    return _free(target.event, schema), _free(TIME, schema)
-
-
-def _free(name: str, schema: Schema) -> str:
-    while name in schema.names:
-        name += "_"
-    return name

@@ -50,6 +50,8 @@ class Space:
         False for the first indicator of each categorical column, which follows from the others.
     strata, subject : ndarray of int64, shape (N,)
         Stratum code; the person, as a number.
+    time : ndarray of float64, shape (N,), or None
+        Days to event or censoring, where the outcome has them; the stratum then says which.
     table : ndarray of float64, shape (N, N), or None
         All squared distances, where many pairs share the rows.
     """
@@ -60,6 +62,7 @@ class Space:
     free: np.ndarray
     strata: np.ndarray
     subject: np.ndarray
+    time: np.ndarray | None = None
     table: np.ndarray | None = None
 
     @classmethod
@@ -80,6 +83,7 @@ class Space:
             free=np.append(free, extras[0].free),
             strata=np.concatenate([part.strata for part in parts]),
             subject=np.unique(np.concatenate([part.subject.astype(str) for part in parts]), return_inverse=True)[1],
+            time=np.concatenate([part.y["time_days"] for part in parts]) if _timed(basis) else None,
         )
 
     def tabled(self) -> Space:
@@ -120,6 +124,10 @@ class Space:
             (np.ones(2 * n), (np.tile(rows, 2), np.append(n + same, 2 * n + self.subject))), shape=(width, width)
         )
         return np.asarray(connected_components(links, directed=False)[1][:n], dtype=np.int64)
+
+
+def _timed(cohort: Cohort) -> bool:
+    return "time_days" in (cohort.y.dtype.names or ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -444,6 +452,17 @@ def costly(draws: int) -> Callable[[Scorer], Scorer]:
         return function
 
     return mark
+
+
+def three_sets(function: Scorer) -> Scorer:
+    """Mark a scorer that tells training from held-out rows, so that its reference needs three samples of real rows."""
+    function.__dict__["three_sets"] = True
+    return function
+
+
+def needs_three_sets(function: Scorer) -> bool:
+    """Return whether :func:`three_sets` marked it."""
+    return bool(getattr(function, "three_sets", False))
 
 
 def reference_draws(function: Scorer) -> int | None:

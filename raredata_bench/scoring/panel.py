@@ -31,6 +31,7 @@ from raredata_bench.scoring.pairs import (
     Space,
     draw,
     make_views,
+    needs_three_sets,
     reference_draws,
     thinned,
 )
@@ -90,11 +91,15 @@ class Reference:
         Over draws.
     bad : float
         What the declared bad reference scores: the box (independent uniform values within the range of each column of
-        the training rows, their observed levels), and for privacy copies of the training rows.
+        the training rows, their observed levels); for diversity, which such rows have in plenty, a tenth of the
+        training rows repeated; and for privacy copies of the training rows.
     n_star : int
         Rows on each side, over all strata.
     draws : int
         Draws that mean and spread rest on.
+    worth, worth_sd, worth_bad : float
+        The same of what values are worth (:func:`worth`). Where the ideal lies between the bounds these are not what
+        the mean is worth: real rows are never quite as diverse as real rows, now more and now less.
     """
 
     mean: float
@@ -102,6 +107,9 @@ class Reference:
     bad: float
     n_star: int
     draws: int
+    worth: float
+    worth_sd: float
+    worth_bad: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +122,15 @@ class RealPairs:
         n* against n* rows of the training and held-out rows together, for fidelity and diversity.
     thirds : tuple of Pair
         The same rows in three parts, in the roles of synthetic, training and held-out rows, for privacy.
-    box, copies : tuple of Pair
-        Bad references: uniform rows, and copies of training rows, in the role of synthetic ones.
+    box, few, copies : tuple of Pair
+        Bad references: uniform rows, a tenth of the training rows repeated, and copies of training rows, in the role
+        of synthetic ones.
     """
 
     halves: tuple[Pair, ...]
     thirds: tuple[Pair, ...]
     box: tuple[Pair, ...]
+    few: tuple[Pair, ...]
     copies: tuple[Pair, ...]
 
 
@@ -165,9 +175,10 @@ def real_pairs(
         for name in sizes
     }
     makers: tuple[Callable[[], Layout], ...] = tuple(
-        maker(space, sizes, strata, rng, seed).layout for maker in (_Halves, _Thirds, _Box, _Copies)
+        maker(space, sizes, strata, rng, seed).layout for maker in (_Halves, _Thirds, _Box, _Few, _Copies)
     )
-    counts = (draws, draws, max(1, draws // 5), max(1, draws // 5))
+    bad = max(1, draws // 5)
+    counts = (draws, draws, bad, bad, bad)
     made = [tuple(Pair(make()) for _ in range(n)) for make, n in zip(makers, counts, strict=True)]
     return RealPairs(*made)
 
@@ -182,8 +193,10 @@ def real_reference(real: RealPairs, info: ScorerInfo, function: Scorer) -> Refer
     """
     privacy = info.family == "privacy"
     limit = reference_draws(function)
-    good = (real.thirds if privacy else real.halves)[:limit]
-    bad = (real.copies if privacy else real.box)[: None if limit is None else max(1, limit // 4)]
+    good = (real.thirds if privacy or needs_three_sets(function) else real.halves)[:limit]
+    bad = (real.copies if privacy else real.few if info.family == "diversity" else real.box)[
+        : None if limit is None else max(1, limit // 4)
+    ]
     values: list[list[float]] = [[], []]
     for pairs, into in zip((good, bad), values, strict=True):
         for pair in pairs:
@@ -191,8 +204,18 @@ def real_reference(real: RealPairs, info: ScorerInfo, function: Scorer) -> Refer
             if isinstance(value, NotEstimable):
                 return value
             into.append(value)
-    spread = float(np.std(values[0], ddof=1)) if len(good) > 1 else 0.0
-    return Reference(float(np.mean(values[0])), spread, float(np.mean(values[1])), good[0].n_star, len(good))
+    mean, bad_mean = (float(np.mean(part)) for part in values)
+    worths = [[worth(value, info) for value in part] for part in values]
+    spread, worth_spread = (float(np.std(part[0], ddof=1)) if len(good) > 1 else 0.0 for part in (values, worths))
+    own, own_bad = (float(np.mean(part)) for part in worths)
+    return Reference(mean, spread, bad_mean, good[0].n_star, len(good), own, worth_spread, own_bad)
+
+
+def worth(value: float, info: ScorerInfo) -> float:
+    """Return a value so that larger is better: minus its distance to the ideal one where that is no bound."""
+    if info.best is not None:
+        return -abs(value - info.best)
+    return value if info.higher_is_better else -value
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,10 +278,23 @@ class _Box(_Maker):
     """Uniform rows against held-out ones."""
 
     def layout(self) -> Layout:
-        chosen = []
+        chosen, copying = [], []
         for (a, h, box), n in zip(self.strata.values(), self.sizes.values(), strict=True):
             chosen.append((draw(a, n, self.rng), draw(h, n, self.rng), draw(box, n, self.rng)))
-        return self._build(chosen, ())
+            copying.append(Copying(a, h, chosen[-1][2]))
+        return self._build(chosen, copying)
+
+
+class _Few(_Maker):
+    """A tenth of the training rows, repeated, against held-out ones."""
+
+    def layout(self) -> Layout:
+        chosen, copying = [], []
+        for (a, h, _), n in zip(self.strata.values(), self.sizes.values(), strict=True):
+            made = self.rng.choice(draw(a, max(1, len(a) // 10), self.rng), n)
+            chosen.append((draw(a, n, self.rng), draw(h, n, self.rng), made))
+            copying.append(Copying(a, h, made))
+        return self._build(chosen, copying)
 
 
 class _Copies(_Maker):

@@ -11,11 +11,12 @@ import numpy as np
 
 from raredata_bench.contracts.scorers import NotEstimable
 from raredata_bench.scoring.neighbours import reach
-from raredata_bench.scoring.pairs import Pair, View, averaged
+from raredata_bench.scoring.pairs import Pair, View, averaged, three_sets
 
 NEAR_QUANTILE = 0.01
 
 
+@three_sets
 def dcr_share(pair: Pair) -> float | NotEstimable:
     """Excess share of synthetic rows that lie nearer to a training row than to any held-out one of their class.
 
@@ -107,6 +108,7 @@ def adversarial_accuracy(tt: np.ndarray, ss: np.ndarray, ts: np.ndarray) -> floa
     return float((real + made) / 2)
 
 
+@three_sets
 def nnaa(pair: Pair) -> float | NotEstimable:
     """Privacy loss: nearest-neighbour adversarial accuracy against held-out rows minus that against training rows.
 

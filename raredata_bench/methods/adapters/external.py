@@ -24,9 +24,8 @@ import psutil
 from raredata_bench.contracts.methods import Sampled, Synthesizer
 from raredata_bench.data import payloads
 from raredata_bench.data.cohort import Cohort
+from raredata_bench.data.frames import outcome_names, to_frame, to_rows
 from raredata_bench.errors import CohortError, IncompatibleError, RareDataError, closest
-from raredata_bench.methods.adapters.frames import to_frame, to_rows
-from raredata_bench.methods.files import outcome_names
 from raredata_bench.schema import LabelTarget
 from raredata_bench.seeding import seed32
 

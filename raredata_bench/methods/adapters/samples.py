@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from raredata_bench.contracts.methods import Sampled, Synthesizer
 from raredata_bench.data import payloads
 from raredata_bench.data.cohort import Cohort
+from raredata_bench.data.frames import MARKS, Rows, marked, read_table, to_rows
 from raredata_bench.data.target import stratum_codes
 from raredata_bench.errors import CohortError, IncompatibleError
-from raredata_bench.methods.adapters.frames import Rows, to_rows
-from raredata_bench.methods.files import given_file, outcome_names
-
-DELIMITERS: Mapping[str, str] = {".csv": ",", ".tsv": "\t"}
-# What `raredata-bench augment` writes beside columns and outcome.
-MARKS = ("subject", "synthetic")
+from raredata_bench.methods.files import given_file
 
 
 @dataclass(kw_only=True, eq=False)
@@ -54,15 +47,7 @@ class Samples(Synthesizer):
 
     def _fit(self, train: Cohort, rng: np.random.Generator) -> None:
         path = given_file(self.info.key, self.file, "synthetic.csv")
-        frame, notes = read(path), []
-        names = {*train.schema.names, *outcome_names(train.schema)}
-        if MARKS[1] in frame.columns and MARKS[1] not in names:
-            made = frame[MARKS[1]].astype(str).str.strip().str.lower().isin(["true", "1", "1.0"])
-            if not made.any():
-                raise CohortError(f"No row of {path.name} is marked as synthetic in its column {MARKS[1]!r}.")
-            if not made.all():
-                notes.append(f"{int((~made).sum())} rows of {path.name} are marked as real and left out")
-            frame = frame[made.to_numpy()].reset_index(drop=True)
+        frame, notes = marked(read_table(path), train.schema, path.name)
         try:
             self._rows = to_rows(frame, train.schema, ignored=MARKS)
         except CohortError as error:
@@ -84,39 +69,3 @@ class Samples(Synthesizer):
         index = np.concatenate(chosen)
         empty = payloads.take(train.X, np.empty(0, dtype=np.int64))
         return Sampled(payloads.with_matrix(empty, rows.matrix[index], train.schema), rows.y[index])
-
-
-def read(path: Path) -> pd.DataFrame:
-    """Return a table with its cells as they are typed in Parquet, or as text.
-
-    Raises
-    ------
-    CohortError
-        The file is of another format, cannot be decoded, is empty, or a row has more or fewer cells than the header.
-    """
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        try:
-            return pd.read_parquet(path).reset_index(drop=True)
-        except (OSError, ValueError) as error:
-            raise CohortError(f"{path.name} cannot be read as Parquet: {error}.") from None
-    if suffix not in DELIMITERS:
-        raise CohortError(f"{path.name} is of no format that can be read; these can: .csv, .tsv, .parquet.")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=DELIMITERS[suffix])
-            lines = [(reader.line_num, row) for row in reader if any(row)]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise CohortError(f"{path.name} cannot be cut into cells: {error}. Save it as UTF-8.") from None
-    if len(lines) < 2:
-        raise CohortError(f"{path.name} has no rows.")
-    header = [cell.strip() for cell in lines[0][1]]
-    if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise CohortError(f"{path.name} has more than one column named {twice[0]!r}. Rename or remove one of each.")
-    for number, row in lines:
-        if len(row) != len(header):
-            raise CohortError(
-                f"{path.name}, line {number} has {len(row)} cells where the header has {len(header)} "
-                f"(delimiter {DELIMITERS[suffix]!r})."
-            )
-    return pd.DataFrame([row for _, row in lines[1:]], columns=header, dtype=object)

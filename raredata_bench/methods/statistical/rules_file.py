@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from raredata_bench.data.frames import outcome_names
 from raredata_bench.errors import ConfigError, closest
-from raredata_bench.methods.files import outcome_names
 from raredata_bench.methods.statistical.rules_language import Formula, FormulaError, Levels, Value, code_of
 from raredata_bench.schema import Column, Schema
 

@@ -1,0 +1,271 @@
+"""Synthetic rows against real ones, outside of any study: every scorer that applies, beside what real rows score.
+
+::
+
+    real = load("cohort.csv", target="diagnosis")
+    made = rows_like("synthetic.csv", real)
+    print(compare(real, made).rows)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from raredata_bench.bench import registry
+from raredata_bench.bench.guard import Failed, attempt
+from raredata_bench.bench.material import load_named
+from raredata_bench.contracts.methods import synthetic_cohort
+from raredata_bench.contracts.scorers import Comparison, NotEstimable
+from raredata_bench.data import payloads
+from raredata_bench.data.coder import Coder
+from raredata_bench.data.cohort import Cohort
+from raredata_bench.data.frames import differences, marked, read_table, to_rows
+from raredata_bench.errors import IncompatibleError, MissingDataError, closest
+from raredata_bench.facts import ScorerInfo
+from raredata_bench.schema import LabelTarget, SurvivalTarget
+from raredata_bench.scoring import intervals, panel
+from raredata_bench.scoring.pairs import Pair, Scorer, needs_three_sets
+from raredata_bench.seeding import rng_for, seed_for
+
+AXES = ("fidelity", "diversity", "privacy")
+COLUMNS = [
+    "family", "scorer", "value", "reference", "reference_sd", "normalised", "low", "high", "status", "reason",
+]  # fmt: skip
+DRAWS = 50
+NO_HOLDOUT = "needs patients that were not used: a hold-out"
+Z = 1.959963984540054  # two-sided 95 %
+# The declared bad reference must lie this many standard errors from the real one, or the scale has no length.
+MIN_ERRORS = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What synthetic rows scored.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        A row per scorer: ``family, scorer, value, reference, reference_sd, normalised, low, high, status, reason``.
+        ``reference`` is what two samples of real patients of the same sizes score against each other. ``normalised`` is
+        1 where the synthetic rows are as good as another real sample and 0 where they are as bad as the declared bad
+        one; ``low`` and ``high`` are its 95 % interval over subjects. ``status`` is ``ok``, ``in_sample`` (the real
+        rows may be those that the synthetic ones were made from) or ``not_estimable``, with its ``reason``.
+    axes : DataFrame
+        By family: the mean of ``normalised`` over the scorers that have one (``score``), how many those are
+        (``scorers``), and how many there could be (``of``). There is no overall grade.
+    notes : tuple of str
+    """
+
+    rows: pd.DataFrame
+    axes: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+
+def load(word: str, **given: Any) -> Cohort:
+    """Return a cohort: the key of a dataset, a ``cohort.yaml``, or a table with ``target`` or other keys of a yaml.
+
+    Raises
+    ------
+    RareDataError
+        There is none of that name, or it cannot be read; the message says what to do.
+    """
+    return load_named(word, given)[0]
+
+
+def rows_like(path: str | Path, real: Cohort) -> Cohort:
+    """Return the rows of a file as a cohort with the schema of ``real``; of a file of ``augment`` the synthetic ones.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.csv``, ``.tsv`` or ``.parquet`` with the columns of ``real`` and its outcome in any order; or, of images
+        and whatever is no table, a ``cohort.yaml`` with the same features.
+    real : Cohort
+
+    Raises
+    ------
+    IncompatibleError
+        The rows are none of this cohort; the message is a diff, a line for each column.
+    MissingDataError
+        There is no such file.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise MissingDataError(f"There is no file {path}.{closest(path.name, beside)}")
+    if path.suffix in (".yaml", ".yml"):
+        return _as_rows_of(load(str(path)), real, path.name)
+    if not isinstance(real.schema.target, LabelTarget | SurvivalTarget):
+        raise IncompatibleError("Rows of a trial are not read from a table. Score them within a study: method=samples.")
+    frame, notes = marked(read_table(path), real.schema, path.name)
+    different = differences(frame, real.schema)
+    if different:
+        lines = "\n".join(f"  {line}" for line in different)
+        raise IncompatibleError(
+            f"The columns of {path.name} are not those of {real.key} (- lacking, + unknown, ~ not readable):\n{lines}\n"
+            "Rename or remove them, or say in a cohort.yaml what the columns are (README, `Your own cohort`)."
+        )
+    rows = to_rows(frame, real.schema, ignored=("subject", "synthetic"))
+    empty = payloads.take(real.X, np.empty(0, dtype=np.int64))
+    X = payloads.with_matrix(empty, rows.matrix, real.schema)
+    made = synthetic_cohort(real, X, rows.y, path.name)
+    subject = frame["subject"].astype(str).to_numpy(dtype=object) if "subject" in frame.columns else made.subject
+    return replace(made, subject=subject, notes=(*notes, *rows.changed))
+
+
+def _as_rows_of(made: Cohort, real: Cohort, name: str) -> Cohort:
+    """Return a cohort that was read by itself, where its features and classes are those of ``real``."""
+    if made.schema.names != real.schema.names or made.schema.target.strata != real.schema.target.strata:
+        lacking = [f"  - {n}" for n in real.schema.names if n not in made.schema.names]
+        beyond = [f"  + {n}" for n in made.schema.names if n not in real.schema.names]
+        classes = f"  classes {list(made.schema.target.strata)} where {real.key} has {list(real.schema.target.strata)}"
+        lines = "\n".join([*lacking, *beyond, classes])
+        raise IncompatibleError(f"{name} is no cohort like {real.key} (- lacking, + unknown):\n{lines}")
+    return made
+
+
+def compare(
+    real: Cohort, synthetic: Cohort, holdout: Cohort | None = None, scorers: Sequence[str] | None = None,
+    seed: int = 0, draws: int = DRAWS,
+) -> Compared:  # fmt: skip
+    """Score synthetic rows against real ones.
+
+    Parameters
+    ----------
+    real : Cohort
+        The rows that the synthetic ones were made from.
+    synthetic : Cohort
+    holdout : Cohort or None
+        Real rows that whoever made the synthetic ones never saw. Without them the comparison is with half of ``real``
+        itself, at sizes at which its halves can be compared too: copies look perfect, and what tells members from
+        others cannot be estimated.
+    scorers : sequence of str or None
+        Keys; None for all that apply.
+    seed : int
+    draws : int
+        Of real rows against real rows, and of half-samples for the intervals.
+
+    Raises
+    ------
+    IncompatibleError
+        A scorer was named that compares no rows.
+    """
+    keys = [key for key in registry.options("scorer") if registry.info_of("scorer", key).family in AXES]
+    for key in scorers or ():
+        if key not in keys:
+            raise IncompatibleError(f"{key!r} is no scorer of rows.{closest(key, keys)} There are {', '.join(keys)}.")
+    kind = "label" if isinstance(real.schema.target, LabelTarget) else "survival"
+    wanted = [
+        key for key in (scorers or keys)
+        if panel.applies(registry.info_of("scorer", key), kind, len(real.schema.target.strata))
+    ]  # fmt: skip
+    number = seed_for("compare", seed=seed)
+    train, unseen = (real, holdout) if holdout is not None else _halved(real, number)
+    coder = Coder.fit(real)
+    pair = Pair(Comparison(train, unseen, synthetic, coder, number))
+    notes = _notes(real, synthetic, holdout)
+    if pair.reason:
+        return _gathered(
+            [_row(key, registry.info_of("scorer", key), "not_estimable", pair.reason) for key in wanted], notes
+        )
+    # Of all real rows, for copies: half of them would show half of the copies.
+    whole = pair if holdout is not None else Pair(Comparison(real, real, synthetic, coder, number))
+    references = panel.real_pairs(train, unseen, coder, pair.sizes or {}, number, draws)
+    halves = intervals.half_samples(pair, draws, number)
+    rows = []
+    for key in wanted:
+        info, function = registry.scorer(key)
+        if holdout is not None:
+            rows.append(_scored(key, info, function, pair, references, halves))
+        elif needs_three_sets(function):
+            rows.append(_row(key, info, "not_estimable", NO_HOLDOUT))
+        elif info.family == "privacy":
+            rows.append(_valued(key, info, function, whole)[0] | {"reason": f"no reference: {NO_HOLDOUT}"})
+        else:
+            rows.append(_scored(key, info, function, pair, references, halves) | {"status": "in_sample"})
+    return _gathered(rows, notes)
+
+
+def _halved(real: Cohort, seed: int) -> tuple[Cohort, Cohort]:
+    """Return two halves of the subjects of each stratum, at random."""
+    rng = rng_for("halved", seed=seed)
+    chance = {name: rng.random() for name in np.unique(real.subject.astype(str))}
+    first = np.zeros(len(real), dtype=bool)
+    for stratum in np.unique(real.strata):
+        rows = np.flatnonzero(real.strata == stratum)
+        people = sorted({str(real.subject[row]) for row in rows}, key=chance.__getitem__)
+        first[rows] = np.isin(real.subject[rows].astype(str), people[: len(people) // 2])
+    return real.take(np.flatnonzero(first)), real.take(np.flatnonzero(~first))
+
+
+def _valued(key: str, info: ScorerInfo, function: Scorer, pair: Pair) -> tuple[dict[str, Any], float | None]:
+    """Return the row of a scorer with its value and nothing else, and that value, None where there is none."""
+    answer = attempt(function, pair)
+    if isinstance(answer, Failed):
+        return _row(key, info, "not_estimable", f"{answer.status}: {answer.reason}"), None
+    value = panel.checked(answer.value, info)
+    if isinstance(value, NotEstimable):
+        return _row(key, info, "not_estimable", value.reason), None
+    return {**_row(key, info, "ok", ""), "value": value}, value
+
+
+def _scored(
+    key: str, info: ScorerInfo, function: Scorer, pair: Pair, real: panel.RealPairs, halves: tuple[Pair, ...]
+) -> dict[str, Any]:
+    row, value = _valued(key, info, function, pair)
+    if value is None:
+        return row
+    asked = attempt(panel.real_reference, real, info, function)
+    if isinstance(asked, Failed):
+        return {**row, "reason": f"{asked.status}: {asked.reason}"}
+    reference = asked.value
+    if isinstance(reference, NotEstimable):
+        return {**row, "reason": f"no reference: {reference.reason}"}
+    row |= {"reference": reference.mean, "reference_sd": reference.sd}
+    good, bad = reference.worth, reference.worth_bad
+    error = reference.worth_sd / np.sqrt(reference.draws)
+    if good - bad < max(MIN_ERRORS * error, 1e-12):
+        return {**row, "reason": "at this size real rows score no better than bad ones"}
+    row["normalised"] = (panel.worth(value, info) - bad) / (good - bad)
+    spread = attempt(intervals.standard_error, function, halves)
+    if not isinstance(spread, Failed) and spread.value is not None:
+        half = Z * float(np.hypot(spread.value, error)) / (good - bad)
+        row |= {"low": row["normalised"] - half, "high": row["normalised"] + half}
+    return row
+
+
+def _row(key: str, info: ScorerInfo, status: str, reason: str) -> dict[str, Any]:
+    return {**dict.fromkeys(COLUMNS), "family": info.family, "scorer": key, "status": status, "reason": reason}
+
+
+def _gathered(rows: list[dict[str, Any]], notes: tuple[str, ...]) -> Compared:
+    numbers = ["value", "reference", "reference_sd", "normalised", "low", "high"]
+    order = {family: place for place, family in enumerate(AXES)}
+    rows = sorted(rows, key=lambda row: order[row["family"]])
+    frame = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(numbers, "float64"))
+    axes = []
+    for family in AXES:
+        scores = [row["normalised"] for row in rows if row["family"] == family]
+        known = [score for score in scores if score is not None]
+        mean = float(np.mean(known)) if known else np.nan
+        axes.append({"axis": family, "score": mean, "scorers": len(known), "of": len(scores)})
+    return Compared(frame, pd.DataFrame(axes, columns=["axis", "score", "scorers", "of"]), notes)
+
+
+def _notes(real: Cohort, synthetic: Cohort, holdout: Cohort | None) -> tuple[str, ...]:
+    out = [*synthetic.notes]
+    lacking = [name for name, n in synthetic.counts.items() if not n and real.counts[name]]
+    if lacking:
+        out.append(f"No synthetic row of {', '.join(lacking)}: these classes are not compared.")
+    if holdout is None:
+        out.append(
+            "No hold-out was given. Fidelity and diversity are measured against the rows that the synthetic ones may "
+            "have been made from, so that copies score best; most privacy scores need patients that were not used."
+        )
+    return tuple(out)

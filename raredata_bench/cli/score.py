@@ -1,0 +1,146 @@
+"""``raredata-bench score real.csv synthetic.csv``: synthetic rows from anywhere, beside what real rows score."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+
+from raredata_bench.bench.comparing import Compared, compare, load, rows_like
+from raredata_bench.bench.grid import sort_words
+from raredata_bench.bench.record import write_atomic
+from raredata_bench.cli.common import console
+from raredata_bench.data.cohort import Cohort
+from raredata_bench.errors import ConfigError
+
+EPILOG = """\
+REAL is a table (then name the outcome: dataset.target=diagnosis, or --schema cohort.yaml), a cohort.yaml, or the key of
+a dataset. SYNTHETIC has its columns, in any order. Privacy needs --holdout: patients that were not used.
+1 is as good as another sample of real patients of the same size. 0 is as bad as rows drawn at random within the ranges
+of the columns; of diversity, as a tenth of the patients repeated; of privacy, as copies of all of them.
+Exit status: 0; 2 where the files do not fit."""
+FORMATS = ("table", "json", "csv")
+TITLES = {"fidelity": "Fidelity: like patients?", "diversity": "Diversity: all kinds of them?",
+          "privacy": "Privacy: nobody repeated?"}  # fmt: skip
+
+
+def main(argv: Sequence[str]) -> int:
+    """Score synthetic rows."""
+    parser = argparse.ArgumentParser(
+        prog="raredata-bench score", description=__doc__, epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("real", metavar="REAL")
+    parser.add_argument("synthetic", metavar="SYNTHETIC")
+    parser.add_argument("words", nargs="*", metavar="dataset.KEY=VALUE", help="settings of REAL, as for sweep")
+    parser.add_argument("--holdout", metavar="FILE", help="real rows that were not used to make the synthetic ones")
+    parser.add_argument("--schema", metavar="YAML", help="a cohort.yaml that says what the columns of REAL are")
+    parser.add_argument("--scorers", metavar="KEY,KEY", help="some scorers only: raredata-bench list scorers")
+    parser.add_argument("--format", choices=FORMATS, default="table")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of printing")
+    given = parser.parse_intermixed_args(argv)
+    real = _real(given.real, given.schema, given.words)
+    made = rows_like(given.synthetic, real)
+    held = None if given.holdout is None else rows_like(given.holdout, real)
+    keys = given.scorers.split(",") if given.scorers else None
+    found = compare(real, made, held, keys, given.seed)
+    if given.format == "table" and given.output is None:
+        show(console(), found, real, made, held)
+        return 0
+    text = found.rows.to_csv(index=False) if given.format == "csv" else as_json(found)
+    if given.output is None:
+        print(text)
+    else:
+        write_atomic(given.output.resolve(), text.encode())
+        print(f"{len(found.rows)} scores written to {given.output}.")
+    return 0
+
+
+def as_json(found: Compared) -> str:
+    """Return the rows as a JSON list; what is not estimable is null."""
+    rows = [{k: _plain(v) for k, v in row.items()} for row in found.rows.to_dict("records")]
+    return json.dumps(rows, indent=1, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
+
+
+def _real(word: str, schema: str | None, words: Sequence[str]) -> Cohort:
+    sorted_words = sort_words(list(words))
+    others = [*sorted_words.axes, *(name for name in sorted_words.parameters if name != "dataset"), *sorted_words.rest]
+    if others:
+        raise ConfigError(f"score takes settings of the dataset only (dataset.target=...); got {others[0]!r}.")
+    given = {k: v[0] for k, v in sorted_words.parameters.get("dataset", {}).items()}
+    if schema is None:
+        return load(word, **given)
+    try:
+        said = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{schema} cannot be read as a cohort.yaml: {error}.") from None
+    if not isinstance(said, dict):
+        raise ConfigError(f"{schema} holds no keys. Two lines make a cohort.yaml: path and target.")
+    return load(word, **{k: v for k, v in said.items() if k != "path"}, **given)
+
+
+def show(out: Console, found: Compared, real: Cohort, made: Cohort, held: Cohort | None) -> None:
+    """Print scores by family, and the mean of each."""
+    sizes = [f"{len(real)} real rows", f"{len(made)} synthetic"]
+    sizes += [f"{len(held)} held out"] if held is not None else []
+    out.print(f"[bold]{escape(real.key)}[/bold]  {', '.join(sizes)}; classes {', '.join(real.schema.target.strata)}")
+    for note in found.notes:
+        out.print(f"[yellow]{escape(note)}[/yellow]")
+    for axis in found.axes.to_dict("records"):
+        rows = found.rows[found.rows["family"] == axis["axis"]].to_dict("records")
+        if not rows:
+            continue
+        known = f"{axis['score']:.2f}, mean of {axis['scorers']} of {axis['of']} scorers"
+        out.print()
+        out.print(f"[bold]{TITLES[axis['axis']]}[/bold]  {known if axis['scorers'] else 'not estimable'}")
+        shown = [row for row in rows if _known(row["value"])]
+        if shown:
+            out.print(Padding(_table(shown), (0, 0, 0, 2)))
+        for reason, keys in _reasons(rows).items():
+            out.print(Padding(f"[dim]{', '.join(keys)}: {escape(reason)}[/dim]", (0, 0, 0, 2)))
+    out.print()
+    out.print(
+        "score: 1 as good as another real sample of this size, 0 as bad as the bad reference; with 95 % interval."
+    )
+    out.print("Signs of copying are no proof against it: nobody can say from these numbers that nobody can be found.")
+
+
+def _known(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _reasons(rows: Sequence[dict[Hashable, Any]]) -> dict[str, list[str]]:
+    """Return the scorers that lack a value or a score, by reason."""
+    out: dict[str, list[str]] = {}
+    for row in rows:
+        if row["reason"]:
+            out.setdefault(str(row["reason"]), []).append(str(row["scorer"]))
+    return out
+
+
+def _table(rows: Sequence[dict[Hashable, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("scorer")
+    for name in ("value", "real vs real", "score", "interval"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        usual = f"{row['reference']:.3f} ± {row['reference_sd']:.3f}" if _known(row["reference"]) else ""
+        span = f"{row['low']:.2f} to {row['high']:.2f}" if _known(row["low"]) else ""
+        score = f"{row['normalised']:.2f}" if _known(row["normalised"]) else "–"
+        table.add_row(str(row["scorer"]), f"{row['value']:.3f}", usual, score, span)
+    return table

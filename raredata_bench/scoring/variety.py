@@ -1,0 +1,292 @@
+"""Diversity beyond neighbours: spread, categories, and combinations that no training patient showed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from raredata_bench.contracts.scorers import NotEstimable
+from raredata_bench.scoring.neighbours import reach
+from raredata_bench.scoring.pairs import Pair, Space, View, averaged, costly, three_sets
+from raredata_bench.seeding import rng_for
+
+RARE = 0.05
+NOVEL = 0.1  # quantile of the distances between training rows beyond which a row is a new one
+ATTRIBUTES = 60  # columns whose combinations are looked at
+
+
+def vendi_score(squared: np.ndarray, width: float) -> float:
+    """Return the effective number of different rows: exp of the entropy of the eigenvalues of the kernel matrix by n.
+
+    Parameters
+    ----------
+    squared : ndarray of float64, shape (n, n)
+        Squared distances within a set.
+    width : float
+        Of the kernel exp(-d² / (2 width²)), above 0.
+
+    Returns
+    -------
+    float
+        In [1, n].
+
+    References
+    ----------
+    arXiv:2210.02410
+    """
+    values = np.linalg.eigvalsh(np.exp(-0.5 * squared / width**2) / len(squared))
+    values = values[values > 1e-12]
+    return float(np.exp(-(values * np.log(values)).sum()))
+
+
+def vendi(pair: Pair) -> float | NotEstimable:
+    """Effective number of different synthetic rows by that of held-out rows, kernel one median distance wide.
+
+    Below 1 rows resemble each other more than patients do; above 1 they scatter more. Judged by its distance to 1.
+
+    Parameters
+    ----------
+    pair : Pair
+        n* held-out against n* synthetic rows.
+
+    Returns
+    -------
+    float or NotEstimable
+        Above 0, best 1.
+
+    References
+    ----------
+    arXiv:2210.02410
+    """
+    return averaged(pair, _vendi)
+
+
+def _vendi(view: View) -> float | NotEstimable:
+    width = view.basis.width
+    if width == 0:
+        return NotEstimable("all training rows are equal, so the kernel has no width")
+    return vendi_score(view.ss, width) / vendi_score(view.hh, width)
+
+
+def spread(pair: Pair) -> float | NotEstimable:
+    """Mean distance between synthetic rows by that between held-out rows, within classes. Judged by its distance to 1.
+
+    Parameters
+    ----------
+    pair : Pair
+        n* held-out against n* synthetic rows.
+
+    Returns
+    -------
+    float or NotEstimable
+        At least 0, best 1.
+    """
+    return averaged(pair, _spread)
+
+
+def _spread(view: View) -> float | NotEstimable:
+    real, made = (np.sqrt(squared).sum() for squared in (view.hh, view.ss))
+    return float(made / real) if real > 0 else NotEstimable("all held-out rows are equal")
+
+
+def category_coverage(pair: Pair) -> float | NotEstimable:
+    """Share of the levels that held-out rows show which synthetic rows show too, over all levelled columns.
+
+    Parameters
+    ----------
+    pair : Pair
+        n* held-out against n* synthetic rows.
+
+    Returns
+    -------
+    float or NotEstimable
+        In [0, 1], higher is better; an independent real sample misses rare levels too.
+    """
+    return averaged(pair, lambda view: _levels_met(view, 1.0))
+
+
+def rare_coverage(pair: Pair) -> float | NotEstimable:
+    """As ``category_coverage``, of the levels that fewer than 5 % of the training rows have.
+
+    Parameters
+    ----------
+    pair : Pair
+        n* held-out against n* synthetic rows, all classes together.
+
+    Returns
+    -------
+    float or NotEstimable
+        In [0, 1], higher is better. Not estimable where no held-out row has a rare level.
+    """
+    if pair.reason:
+        return NotEstimable(pair.reason)
+    met = [found for found in (_levels(view, RARE) for view in pair.views) if found is not None]
+    wanted = sum(int(real.sum()) for real, _ in met)
+    if not wanted:
+        return NotEstimable("no held-out row has a level that is rare among the training rows")
+    return sum(int((real & made).sum()) for real, made in met) / wanted
+
+
+def _levels_met(view: View, below: float) -> float | NotEstimable:
+    found = _levels(view, below)
+    if found is None:
+        return NotEstimable("there is no levelled column")
+    real, made = found
+    return float((real & made).sum() / real.sum())
+
+
+def _levels(view: View, below: float) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return which levels held-out and which synthetic rows show, bool (levels,), of those rarer than ``below``."""
+    columns = view.space.levelled
+    if not len(columns):
+        return None
+    levels = view.space.n_levels[columns]
+    start = np.cumsum(levels) - levels
+
+    def counts(rows: np.ndarray) -> np.ndarray:
+        codes = view.space.values[np.ix_(rows, columns)].astype(int) + start
+        return np.bincount(codes.ravel(), minlength=int(levels.sum()))
+
+    usual = counts(view.basis.rows) / max(1, len(view.basis.rows))
+    chosen = usual < below if below < 1 else np.ones(len(usual), dtype=bool)
+    return (counts(view.holdout) > 0) & chosen, (counts(view.synthetic) > 0) & chosen
+
+
+def novelty(pair: Pair) -> float | NotEstimable:
+    """Share of synthetic rows farther from all training rows than a tenth of these are from each other.
+
+    Parameters
+    ----------
+    pair : Pair
+        n* training and n* synthetic rows.
+
+    Returns
+    -------
+    float or NotEstimable
+        In [0, 1], higher is better; about .9 for an independent real sample, 0 for copies, 1 for noise.
+    """
+    return averaged(pair, _novelty)
+
+
+def _novelty(view: View) -> float:
+    near = view.squared(view.synthetic, view.twin).min(axis=1)
+    usual = np.quantile(reach(view.squared(view.twin, view.twin), 1), NOVEL)
+    return float((near > usual).mean())
+
+
+# ----------------------------------------------------------------------------------------- combinations not seen before
+
+
+def unseen_pairs(members: np.ndarray, others: np.ndarray, made: np.ndarray) -> tuple[int, int, int]:
+    """Count the pairs of attributes that no member has: in held-out rows, in synthetic ones, and in both.
+
+    Parameters
+    ----------
+    members, others, made : ndarray of bool, shape (rows, attributes)
+    """
+    known, real, new = ((rows.T.astype(np.float32) @ rows.astype(np.float32)) > 0 for rows in (members, others, made))
+    upper = np.triu(np.ones(known.shape, dtype=bool), 1) & ~known
+    return int((real & upper).sum()), int((new & upper).sum()), int((real & new & upper).sum())
+
+
+def _unseen(pair: Pair) -> tuple[int, int, int] | NotEstimable:
+    """Count unseen pairs over all classes together, against all training rows."""
+    if pair.reason:
+        return NotEstimable(pair.reason)
+    holdout, made = (np.concatenate([getattr(view, part) for view in pair.views]) for part in ("holdout", "synthetic"))
+    members = np.concatenate([part.members for part in pair.copying] or [view.twin for view in pair.views])
+    show = _attributes(pair.space, members)
+    return unseen_pairs(*(show[rows] for rows in (members, holdout, made)))
+
+
+def _attributes(space: Space, members: np.ndarray) -> np.ndarray:
+    """Return which attributes rows show, bool (N, attributes): levels, and thirds of the training rows' numbers.
+
+    A binary column is an attribute where it has its second level: a finding is present, and its absence is none.
+    """
+    columns = np.flatnonzero(np.ptp(space.values[members], axis=0) > 0)
+    if len(columns) > ATTRIBUTES:
+        columns = np.sort(rng_for("attributes", n=len(columns)).choice(columns, ATTRIBUTES, replace=False))
+    out = [np.empty((len(space.values), 0), dtype=bool)]
+    for j in columns:
+        values = space.values[:, j]
+        if space.n_levels[j]:
+            first = 1 if space.n_levels[j] == 2 else 0
+            out.append(values[:, None] == np.arange(first, space.n_levels[j]))
+        else:
+            cuts = np.quantile(values[members], [1 / 3, 2 / 3])
+            out.append(np.searchsorted(cuts, values)[:, None] == np.arange(3))
+    return np.concatenate(out, axis=1)
+
+
+@three_sets
+@costly(draws=25)
+def unseen_recall(pair: Pair) -> float | NotEstimable:
+    """Share of the combinations of two attributes that are new in held-out rows which synthetic rows show too.
+
+    Attributes are levels, and thirds of numbers; new is what no training row has. Independent columns recover most of
+    what is possible and much that is not: read it beside ``unseen_precision``.
+
+    Parameters
+    ----------
+    pair : Pair
+        All training rows, n* held-out and n* synthetic rows.
+
+    Returns
+    -------
+    float or NotEstimable
+        In [0, 1], higher is better. Not estimable where held-out rows show nothing new.
+    """
+    found = _unseen(pair)
+    if isinstance(found, NotEstimable):
+        return found
+    real, _, both = found
+    return both / real if real else NotEstimable("held-out rows show no combination that training rows do not")
+
+
+@three_sets
+@costly(draws=25)
+def unseen_precision(pair: Pair) -> float | NotEstimable:
+    """Share of the combinations of two attributes that are new in synthetic rows which held-out rows show too.
+
+    Parameters
+    ----------
+    pair : Pair
+        All training rows, n* held-out and n* synthetic rows.
+
+    Returns
+    -------
+    float or NotEstimable
+        In [0, 1], higher is better; 0 where synthetic rows show nothing new. Combinations that exist and that no
+        held-out row happens to have count as wrong: read it against its reference.
+    """
+    found = _unseen(pair)
+    if isinstance(found, NotEstimable):
+        return found
+    real, new, both = found
+    if not real:
+        return NotEstimable("held-out rows show no combination that training rows do not")
+    return both / new if new else 0.0
+
+
+@three_sets
+@costly(draws=25)
+def unseen_f1(pair: Pair) -> float | NotEstimable:
+    """Harmonic mean of ``unseen_recall`` and ``unseen_precision``.
+
+    Parameters
+    ----------
+    pair : Pair
+        All training rows, n* held-out and n* synthetic rows.
+
+    Returns
+    -------
+    float or NotEstimable
+        In [0, 1], higher is better.
+    """
+    found = _unseen(pair)
+    if isinstance(found, NotEstimable):
+        return found
+    real, new, both = found
+    if not real:
+        return NotEstimable("held-out rows show no combination that training rows do not")
+    return 2 * both / (real + new)
