@@ -289,6 +289,15 @@ def test_scores_of_synthetic_rows_are_ratios_of_means() -> None:
     assert row_of(board, method="copies", scorer="share")["normalised"] == pytest.approx(0.5)
 
 
+def test_what_is_judged_by_its_distance_to_an_ideal_is_weighed_draw_by_draw() -> None:
+    """Real samples lie .1 off the ideal of .8 on average, though their mean lies on it; older records do not say."""
+    extra = {"reference": 0.8, "reference_sd": 0.01, "bad": 0.4, "n_star": 20}
+    for more, expected in (({"reference_worth": -0.1, "bad_worth": -0.5}, 0.75), ({}, 0.5)):
+        record = job("copies", {"share": [1.0, 1.0]}, learner=None, extra={**extra, **more})
+        board = board_of(none({"auroc": [0.5, 0.5]}), record)
+        assert row_of(board, method="copies", scorer="share")["normalised"] == pytest.approx(expected)
+
+
 def test_failed_synthetic_rows_are_not_imputed_with_what_none_does_not_have() -> None:
     board = board_of(job("ctgan", {"mmd": [0.2, None]}, learner=None, failed={1: "timeout"}))
     row = row_of(board, learner=None, scorer="mmd")

@@ -45,6 +45,9 @@ class ScoreValue:
         reference scores; for scores of synthetic rows only.
     n_star : int or None
         Rows on each side of the comparison.
+    reference_worth, bad_worth : float or None
+        What the real samples and the bad reference are worth on average, larger being better: minus the distance to the
+        ideal where that is no bound. It is not what their means are worth, for which none would ever be off.
     """
 
     value: float | None
@@ -53,6 +56,8 @@ class ScoreValue:
     reference_sd: float | None = None
     bad: float | None = None
     n_star: int | None = None
+    reference_worth: float | None = None
+    bad_worth: float | None = None
 
 
 @dataclass
@@ -195,6 +200,6 @@ def to_table(records: Iterable[JobRecord]) -> pd.DataFrame:
 
     Columns: ``study, job, dataset, task, regime, method, plan, learner, modality, family, review_family, primary,
     n_folds, ..., cell, repeat, fold, status, reason, phase, counts, scorer, value, score_reason, reference,
-    reference_sd, bad, n_star``.
+    reference_sd, bad, n_star, reference_worth, bad_worth``.
     """
     return pd.DataFrame(list(rows(records)))

@@ -306,7 +306,8 @@ class Runner:
             if isinstance(found, str):
                 work.scores[name] = replace(score, reason=score.reason or f"no reference ({found})")
             else:
-                work.scores[name] = ScoreValue(score.value, score.reason, found.mean, found.sd, found.bad, found.n_star)
+                known = (found.mean, found.sd, found.bad, found.n_star, found.worth, found.worth_bad)
+                work.scores[name] = ScoreValue(score.value, score.reason, *known)
 
     # ------------------------------------------------------------------------------------------------- records
 

@@ -29,6 +29,8 @@ NEEDED = (
     *CELL, "cell", "status", "scorer", "value", "reference", "reference_sd", "bad", "family", "n_folds", "primary",
 )  # fmt: skip
 NUMBERS = ("value", "reference", "reference_sd", "bad", "n_folds")
+# Older records lack them; there the mean of the references is what is weighed.
+WORTHS = ("reference_worth", "bad_worth")
 COLUMNS = (
     *ROW, "value", "gain", "gain_low", "gain_high", "coverage", "n_cells", "statuses", "family", "scorer_family",
     "higher_is_better", "best", "imputed", "primary", "p_value", "reference", "normalised", "n_estimable", "detectable",
@@ -150,10 +152,10 @@ def _check(table: pd.DataFrame, scorers: Mapping[str, ScorerFacts], impute: str)
 
 def _tidy(table: pd.DataFrame) -> pd.DataFrame:
     """Return the needed columns with one row per (cell, scorer); learner None becomes an empty string."""
-    table = table.loc[:, list(NEEDED)]
+    table = table.reindex(columns=[*NEEDED, *WORTHS])
     table = table.assign(
         learner=table["learner"].astype(object).where(table["learner"].notna(), ""),
-        **{name: pd.to_numeric(table[name], errors="coerce").astype(np.float64) for name in NUMBERS},
+        **{name: pd.to_numeric(table[name], errors="coerce").astype(np.float64) for name in (*NUMBERS, *WORTHS)},
     )
     table = table.drop_duplicates([*CELL, "cell", "scorer"], keep="last")
     # Most tables hold each split once: then there is nothing to look for.
@@ -175,7 +177,7 @@ def _spread(cells: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     scored = table[table["scorer"].notna()]
     primary = cells[(cells["learner"] != "") & cells["primary"].notna()]
     asked = pd.concat([scored[[*where, "scorer"]], primary[where].assign(scorer=primary["primary"])]).drop_duplicates()
-    own = scored[[*CELL, "scorer", "value", "reference", "reference_sd", "bad"]].assign(asked=True)
+    own = scored[[*CELL, "scorer", "value", "reference", "reference_sd", "bad", *WORTHS]].assign(asked=True)
     long = cells.merge(asked, on=where).merge(own, on=[*CELL, "scorer"], how="left")
     long["ran"] = long["status"].isin(SCORED_STATUSES)
     # A job that ran without a scorer was not asked for it.
@@ -205,7 +207,9 @@ def _orient(long: pd.DataFrame, scorers: Mapping[str, ScorerFacts]) -> pd.DataFr
     own = long["value"].where(long["ran"] | (family == "cost"))
     long = long.assign(value=own, scorer_family=family, higher_is_better=better, best=best, sign=sign)
     return long.assign(
-        worth=worth("value").where(own.notna()), worth_reference=worth("reference"), worth_bad=worth("bad"),
+        worth=worth("value").where(own.notna()),
+        worth_reference=long["reference_worth"].fillna(worth("reference")),
+        worth_bad=long["bad_worth"].fillna(worth("bad")),
         estimable=own.notna(),
     )  # fmt: skip
 

@@ -1,0 +1,150 @@
+"""Ladders of corruption: fresh rows of simulators, spoilt step by step, to see what each scorer of rows sees.
+
+Four ladders start from fresh rows of a simulator, which no scorer may mark down: *noise* on every numeric column (up to
+four standard deviations), *permuted* columns (up to all of them, within classes), *lost* patients (up to nine tenths,
+from the far side of the first principal component, other fresh rows in their place), and *copies* of training rows (up
+to all).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from raredata_bench.bench import registry
+from raredata_bench.bench.comparing import AXES
+from raredata_bench.contracts.methods import synthetic_cohort
+from raredata_bench.contracts.scorers import Comparison, NotEstimable
+from raredata_bench.data import payloads
+from raredata_bench.data.coder import Coder
+from raredata_bench.data.cohort import Cohort
+from raredata_bench.schema import LabelTarget, SurvivalTarget
+from raredata_bench.scoring import panel
+from raredata_bench.scoring.pairs import Pair
+
+NOISE = (0.0, 0.5, 1.0, 2.0, 4.0)
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+LOST = (0.0, 0.25, 0.5, 0.75, 0.9)
+FEW = 10
+SIZES = {"n_per_class": 1, "patients": 1, "n": 2}  # what a simulator calls its size, and in how many classes
+POOL = 6  # fresh rows for each that is asked for
+
+
+def simulators() -> list[str]:
+    """Return the simulators that know their truth and whose outcome is a label or a survival time."""
+    keys = [key for key in registry.options("dataset") if registry.info_of("dataset", key).simulated]
+    few = {key: drawn(key, FEW, 0) for key in keys}
+    return [
+        key
+        for key, one in few.items()
+        if one.truth is not None and isinstance(one.schema.target, LabelTarget | SurvivalTarget)
+    ]
+
+
+def noisy(fresh: Cohort, step: float, train: Cohort, each: int, rng: np.random.Generator) -> Cohort:
+    """Return fresh rows with noise of ``step`` standard deviations on numeric columns."""
+    kept = first(fresh, each)
+    numeric = np.array([not column.levelled for column in train.schema.columns])
+    spread = np.nan_to_num(np.nanstd(train.matrix, axis=0)) * numeric
+    return of(kept, kept.matrix + step * spread * rng.standard_normal(kept.matrix.shape), train)
+
+
+def permuted(fresh: Cohort, step: float, train: Cohort, each: int, rng: np.random.Generator) -> Cohort:
+    """Return fresh rows with a share ``step`` of their columns permuted within classes."""
+    kept = first(fresh, each)
+    matrix = kept.matrix.copy()
+    chosen = rng.permutation(matrix.shape[1])[: round(step * matrix.shape[1])]
+    for stratum in np.unique(kept.strata):
+        rows = np.flatnonzero(kept.strata == stratum)
+        for j in chosen:
+            matrix[rows, j] = matrix[rng.permutation(rows), j]
+    return of(kept, matrix, train)
+
+
+def lost(fresh: Cohort, step: float, train: Cohort, each: int, rng: np.random.Generator) -> Cohort:
+    """Return as many fresh rows without the share ``step`` that lies farthest along the first principal component."""
+    coder = Coder.fit(train)
+    code = coder.encode_matrix(fresh.matrix)
+    axis = np.linalg.svd(coder.encode_matrix(train.matrix), full_matrices=False)[2][0]
+    index = []
+    for stratum in np.unique(fresh.strata):
+        rows = np.flatnonzero(fresh.strata == stratum)
+        near = rows[np.argsort(code[rows] @ axis)][: max(each, round((1 - step) * len(rows)))]
+        index.append(rng.permutation(near)[:each])
+    kept = fresh.take(np.sort(np.concatenate(index)))
+    return of(kept, kept.matrix, train)
+
+
+def copied(fresh: Cohort, step: float, train: Cohort, each: int, rng: np.random.Generator) -> Cohort:
+    """Return fresh rows, a share ``step`` of them replaced by training rows of their class."""
+    kept = first(fresh, each)
+    matrix = kept.matrix.copy()
+    for stratum in np.unique(kept.strata):
+        rows = np.flatnonzero(kept.strata == stratum)
+        at = rng.permutation(rows)[: round(step * len(rows))]
+        matrix[at] = train.matrix[rng.permutation(np.flatnonzero(train.strata == stratum))[: len(at)]]
+    return of(kept, matrix, train)
+
+
+LADDERS: dict[str, tuple[Callable[..., Cohort], tuple[float, ...]]] = {
+    "noise": (noisy, NOISE), "permuted": (permuted, SHARES), "lost": (lost, LOST), "copies": (copied, SHARES),
+}  # fmt: skip
+
+
+def first(fresh: Cohort, each: int) -> Cohort:
+    """Return the first so many rows of each class."""
+    return fresh.take(
+        np.sort(np.concatenate([np.flatnonzero(fresh.strata == s)[:each] for s in np.unique(fresh.strata)]))
+    )
+
+
+def of(kept: Cohort, matrix: np.ndarray, train: Cohort) -> Cohort:
+    """Return rows of a feature matrix with the outcomes of ``kept``."""
+    return synthetic_cohort(train, payloads.from_features(train.X, matrix, train.schema), kept.y, "ladder")
+
+
+def drawn(key: str, each: int, seed: int) -> Cohort:
+    """Return so many rows of each class of a simulator, or as many as in two where it draws the classes too."""
+    config = registry.node("dataset", key)
+    size = next(name for name in SIZES if name in config)
+    cohort: Cohort = registry.build("dataset", key, {**config, size: SIZES[size] * each, "seed": seed})
+    return cohort
+
+
+def climbed(key: str, each: int, seeds: int) -> Iterator[dict[str, object]]:
+    """Return what every scorer gives at every step of every ladder on a simulator, one row each."""
+    scorers = [one for one in registry.options("scorer") if registry.info_of("scorer", one).family in AXES]
+    for seed in range(seeds):
+        train, holdout, fresh = (
+            drawn(key, each, 3 * seed),
+            drawn(key, 2 * each, 3 * seed + 1),
+            drawn(key, POOL * each, 3 * seed + 2),
+        )
+        kind = "survival" if "time_days" in (train.y.dtype.names or ()) else "label"
+        coder = Coder.fit(train)
+        for name, (spoil, steps) in LADDERS.items():
+            for place, step in enumerate(steps):
+                rows = spoil(fresh, step, train, each, np.random.default_rng([seed, place]))
+                pair = Pair(Comparison(train, holdout, rows, coder, seed))
+                for scorer in scorers:
+                    info, function = registry.scorer(scorer)
+                    if not panel.applies(info, kind, len(train.schema.target.strata)):
+                        continue
+                    value = panel.checked(function(pair), info)
+                    if not isinstance(value, NotEstimable):
+                        yield {"dataset": key, "ladder": name, "step": place, "scorer": scorer, "family": info.family,
+                               "worth": panel.worth(value, info)}  # fmt: skip
+
+
+def correlations(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return by scorer, dataset and ladder the Spearman correlation of step and mean worth, 0 where nothing moves."""
+    mean = rows.groupby(["family", "scorer", "dataset", "ladder", "step"])["worth"].mean().reset_index()
+
+    def one(group: pd.DataFrame) -> float:
+        return 0.0 if group["worth"].nunique() < 2 else float(spearmanr(group["step"], group["worth"]).statistic)
+
+    out = mean.groupby(["family", "scorer", "dataset", "ladder"])[["step", "worth"]].apply(one)
+    return out.rename("rho").reset_index()

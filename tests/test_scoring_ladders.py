@@ -1,0 +1,49 @@
+"""Every axis goes down, step by step, when rows are spoilt in the way that it is about."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raredata_bench.testing.ladders import LADDERS, climbed, correlations, drawn, first
+
+# What each axis is about, and the scorers that must see it wherever they can be estimated.
+SEES = {
+    "noise": ("ks", "w1", "mmd", "sliced_w2", "precision", "frechet", "alpha_precision", "variance_trend"),
+    "lost": ("beta_recall", "coverage", "recall", "spread", "vendi"),
+    "copies": ("exact_copies", "dcr_share", "mia_distance", "mia_density", "singling_out", "authenticity", "nnaa",
+               "attribute_inference", "linkability", "near_copies", "novelty"),
+}  # fmt: skip
+SIMULATORS = ("sim_clinical", "sim_omics", "sim_als", "sim_smear")
+
+
+@cache
+def seen(key: str) -> pd.DataFrame:
+    return correlations(pd.DataFrame(climbed(key, 40, 8))).set_index(["scorer", "ladder"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ladder", SEES)
+@pytest.mark.parametrize("key", SIMULATORS)
+def test_scorers_go_down_with_every_step(key: str, ladder: str) -> None:
+    rho = {scorer: float(seen(key).loc[(scorer, ladder), "rho"]) for scorer in SEES[ladder]}
+    print(key, ladder, rho)
+    assert all(value <= -0.9 for value in rho.values()), {k: v for k, v in rho.items() if v > -0.9}
+
+
+def test_ladders_spoil_what_they_say() -> None:
+    train, fresh = drawn("sim_clinical", 20, 0), drawn("sim_clinical", 60, 1)
+    for name, (spoil, steps) in LADDERS.items():
+        made = [spoil(fresh, step, train, 20, np.random.default_rng(0)) for step in (steps[0], steps[-1])]
+        assert [one.counts for one in made] == [train.counts] * 2, name
+        if name != "lost":
+            np.testing.assert_allclose(made[0].matrix, first(fresh, 20).matrix)
+            assert not np.allclose(made[1].matrix, made[0].matrix), name
+    rows = {row.tobytes() for row in train.matrix}
+    copies = LADDERS["copies"][0](fresh, 1.0, train, 20, np.random.default_rng(0))
+    assert all(row.tobytes() in rows for row in copies.matrix)
+    lost = LADDERS["lost"][0](fresh, 0.9, train, 20, np.random.default_rng(0))
+    assert lost.matrix[:, :3].std(axis=0).mean() < fresh.matrix[:, :3].std(axis=0).mean()
