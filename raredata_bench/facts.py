@@ -171,7 +171,7 @@ class ScorerInfo:
     key, label, summary, unit, doi : str
         File name of its yaml, name in tables, one sentence, unit of the value, source.
     family : str
-        utility, calibration, survival, treatment, fidelity, diversity, privacy, cost.
+        utility, calibration, survival, treatment, fidelity, diversity, privacy, plausibility, cost.
     higher_is_better : bool
         Direction.
     low, high : float or None

@@ -23,6 +23,7 @@ from raredata_bench.scoring import (
     intervals,
     membership,
     panel,
+    plausibility,
     spheres,
     transport,
     variety,
@@ -328,13 +329,39 @@ def test_spreads_are_compared_by_their_logarithms():
     assert isinstance(courses.variance_trend(pair(A, np.ones_like(H), np.ones_like(S))), NotEstimable)
 
 
+# ---------------------------------------------------------------------------------------------------- plausibility
+
+
+def test_rows_of_the_class_they_claim_are_told_apart_and_swapped_ones_are_not():
+    rng = np.random.default_rng(21)
+    y = np.repeat([0, 1], 200)
+    A, H, S = (rng.normal(size=(400, 3)) + y[:, None] * np.array([1.0, 0, 0]) for _ in range(3))
+    labels = {"a": y, "h": y, "s": y}
+    right = plausibility.trts(pair(A, H, S, **labels))
+    # A unit shift of one normal column: AUC Phi(1 / sqrt 2).
+    assert right == pytest.approx(0.76025, abs=0.08)
+    assert plausibility.trts(pair(A, H, S, a=y, h=y, s=1 - y)) == pytest.approx(1 - right, abs=0.1)
+    wide = rng.normal(size=(3, 60, 900)) + np.repeat([0, 1], 30)[:, None]
+    few = dict.fromkeys("ahs", np.repeat([0, 1], 30))
+    assert plausibility.trts(pair(*wide, **few)) > 0.95, "more columns than rows are no trouble"
+    assert isinstance(plausibility.trts(pair(A, H, S)), NotEstimable)
+
+
+def test_rows_far_out_are_counted():
+    rng = np.random.default_rng(22)
+    A, H, S = rng.normal(size=(3, 100, 4))
+    assert plausibility.outside_share(pair(A, H, S)) == pytest.approx(0.06, abs=0.06)
+    S[:30] += 20
+    assert plausibility.outside_share(pair(A, H, S)) == pytest.approx(0.34, abs=0.05)
+
+
 # ------------------------------------------------------------------------------------- around them: every comparison
 
 
 NEW = [
     key for key in registry.options("scorer")
     if registry.node("scorer", key)["_target_"].split(".")[2]
-    in {"transport", "embedding", "spheres", "membership", "attacks", "variety", "courses"}
+    in {"transport", "embedding", "spheres", "membership", "attacks", "variety", "courses", "plausibility"}
 ]  # fmt: skip
 
 

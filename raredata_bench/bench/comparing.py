@@ -33,7 +33,7 @@ from raredata_bench.scoring import intervals, panel
 from raredata_bench.scoring.pairs import Pair, Scorer, needs_three_sets
 from raredata_bench.seeding import rng_for, seed_for
 
-AXES = ("fidelity", "diversity", "privacy")
+AXES = ("fidelity", "diversity", "privacy", "plausibility")
 COLUMNS = [
     "family", "scorer", "value", "reference", "reference_sd", "normalised", "low", "high", "status", "reason",
 ]  # fmt: skip

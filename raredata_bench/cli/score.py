@@ -31,7 +31,7 @@ of the columns; of diversity, as a tenth of the patients repeated; of privacy, a
 Exit status: 0; 2 where the files do not fit."""
 FORMATS = ("table", "json", "csv")
 TITLES = {"fidelity": "Fidelity: like patients?", "diversity": "Diversity: all kinds of them?",
-          "privacy": "Privacy: nobody repeated?"}  # fmt: skip
+          "privacy": "Privacy: nobody repeated?", "plausibility": "Plausibility: could they be patients?"}  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> int:
