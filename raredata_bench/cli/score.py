@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from rich import box
 from rich.console import Console
@@ -22,6 +23,7 @@ from raredata_bench.bench.record import write_atomic
 from raredata_bench.cli.common import console
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import ConfigError
+from raredata_bench.scoring.quality import quality
 
 EPILOG = """\
 REAL is a table (then name the outcome: dataset.target=diagnosis, or --schema cohort.yaml), a cohort.yaml, or the key of
@@ -116,6 +118,10 @@ def show(out: Console, found: Compared, real: Cohort, made: Cohort, held: Cohort
     out.print()
     out.print(
         "score: 1 as good as another real sample of this size, 0 as bad as the bad reference; with 95 % interval."
+    )
+    same = quality(real.matrix, made.matrix, np.array([column.levelled for column in real.schema.columns]))
+    out.print(
+        f"For papers that give it: the quality score of sdmetrics is {same.score:.3f} (1 best; it has no reference)."
     )
     out.print("Signs of copying are no proof against it: nobody can say from these numbers that nobody can be found.")
 
