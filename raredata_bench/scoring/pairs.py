@@ -8,7 +8,7 @@ Euclidean ones between coded rows, taken by direct differences, so that equal ro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -24,6 +24,7 @@ from raredata_bench.seeding import rng_for, seed_for
 
 MIN_ROWS = 8
 CLASS_ROWS = 15
+MOST_KNOWN, MOST_CELLS = 32, 1_000_000  # tables of distances that are kept, and the size of each
 # Beyond these sizes a score changes less than between two draws of patients, and its cost grows with the square.
 MAX_ROWS, MAX_ROWS_IN_ALL, MAX_COPYING, MAX_BASIS, MAX_COLUMNS = 100, 400, 500, 300, 400
 Scorer = Callable[["Pair"], float | NotEstimable]
@@ -64,6 +65,7 @@ class Space:
     subject: np.ndarray
     time: np.ndarray | None = None
     table: np.ndarray | None = None
+    _known: dict[tuple[bytes, bytes], np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, parts: Sequence[Cohort], coder: Coder, basis: Cohort) -> Space:
@@ -94,7 +96,15 @@ class Space:
         """Return squared distances between rows ``a`` and ``b``, float64 (len(a), len(b))."""
         if self.table is not None:
             return self.table[np.ix_(a, b)]
-        return np.asarray(cdist(self.code[a], self.code[b], "sqeuclidean"))
+        # Half a dozen scorers ask for the same distances of all training rows.
+        asked = (a.tobytes(), b.tobytes())
+        found = self._known.get(asked)
+        if found is None:
+            found = np.asarray(cdist(self.code[a], self.code[b], "sqeuclidean"))
+            found.flags.writeable = False
+            if len(self._known) < MOST_KNOWN and found.size <= MOST_CELLS:
+                self._known[asked] = found
+        return found
 
     @cached_property
     def numeric(self) -> np.ndarray:
