@@ -63,7 +63,7 @@ def outside_share(pair: Pair) -> float | NotEstimable:
     Parameters
     ----------
     pair : Pair
-        n* synthetic rows.
+        n* training and n* synthetic rows.
 
     Returns
     -------
@@ -79,7 +79,8 @@ def outside_share(pair: Pair) -> float | NotEstimable:
 
 def _outside(view: View) -> float | NotEstimable:
     basis = view.basis
-    known = view.space.code[np.ix_(basis.rows, basis.varying)]
+    # Of as many training rows as there are others: in the reference real rows stand in for them.
+    known = view.space.code[np.ix_(view.twin, basis.varying)]
     if not known.shape[1]:
         return NotEstimable("no column varies among the training rows")
     centre, axes = principal_axes(known, min(MOST, max(1, len(known) // ROWS_EACH)))
