@@ -84,8 +84,9 @@ def copied(fresh: Cohort, step: float, train: Cohort, each: int, rng: np.random.
     matrix = kept.matrix.copy()
     for stratum in np.unique(kept.strata):
         rows = np.flatnonzero(kept.strata == stratum)
+        known = np.flatnonzero(train.strata == stratum)
         at = rng.permutation(rows)[: round(step * len(rows))]
-        matrix[at] = train.matrix[rng.permutation(np.flatnonzero(train.strata == stratum))[: len(at)]]
+        matrix[at] = train.matrix[np.resize(rng.permutation(known), len(at))]
     return of(kept, matrix, train)
 
 
@@ -144,7 +145,12 @@ def correlations(rows: pd.DataFrame) -> pd.DataFrame:
     mean = rows.groupby(["family", "scorer", "dataset", "ladder", "step"])["worth"].mean().reset_index()
 
     def one(group: pd.DataFrame) -> float:
-        return 0.0 if group["worth"].nunique() < 2 else float(spearmanr(group["step"], group["worth"]).statistic)
+        worth = group.sort_values("step")["worth"].to_numpy()
+        # Where a score has reached its floor, no further step can lower it.
+        end = len(worth)
+        while end > 2 and np.isclose(worth[end - 1], worth[end - 2], rtol=0, atol=1e-9):
+            end -= 1
+        return 0.0 if np.ptp(worth[:end]) < 1e-12 else float(spearmanr(np.arange(end), worth[:end]).statistic)
 
     out = mean.groupby(["family", "scorer", "dataset", "ladder"])[["step", "worth"]].apply(one)
     return out.rename("rho").reset_index()
