@@ -182,7 +182,7 @@ def test_list_scorers_have_direction_and_range(capsys: pytest.CaptureFixture[str
     list_.main(["scorers", "--json"])
     rows = {row["key"]: row for row in json.loads(capsys.readouterr().out)}
     assert (rows["toy_auroc"]["direction"], rows["toy_auroc"]["range"]) == ("higher", "0 to 1")
-    assert (rows["toy_slope"]["direction"], rows["toy_slope"]["range"]) == ("near 1", "∞ to ∞")
+    assert (rows["toy_slope"]["direction"], rows["toy_slope"]["range"]) == ("near 1", "-∞ to ∞")
 
 
 @pytest.mark.parametrize("what", list_.WHAT)

@@ -71,7 +71,7 @@ def facts(group: str, key: str) -> dict[str, Any]:
     if group == "scorer":
         better = "higher" if row["higher_is_better"] else "lower"
         row["direction"] = better if row["best"] is None else f"near {row['best']:g}"
-        row["range"] = f"{_bound(row['low'])} to {_bound(row['high'])}"
+        row["range"] = f"{_bound(row['low'], '-')} to {_bound(row['high'])}"
     return row
 
 
@@ -80,8 +80,8 @@ def _natural(key: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", key)]
 
 
-def _bound(value: float | None) -> str:
-    return "∞" if value is None else f"{value:g}"
+def _bound(value: float | None, sign: str = "") -> str:
+    return f"{sign}∞" if value is None else f"{value:g}"
 
 
 def _table(group: str, rows: Sequence[Mapping[str, Any]], by: str | None) -> Table:
