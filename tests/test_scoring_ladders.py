@@ -17,7 +17,7 @@ SEES = {
     "copies": ("exact_copies", "dcr_share", "mia_distance", "mia_density", "singling_out", "authenticity", "nnaa",
                "attribute_inference", "linkability", "near_copies", "novelty"),
 }  # fmt: skip
-SIMULATORS = ("sim_clinical", "sim_omics")
+SIMULATORS = ("sim_clinical", "sim_omics", "sim_als", "sim_smear")
 # Reads that are few vary more from one to the other: mean distances grow where deep sequencing is lost.
 BLIND = {("sim_omics", "lost"): ("spread", "vendi")}
 

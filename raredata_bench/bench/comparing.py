@@ -55,7 +55,7 @@ class Compared:
         ``reference`` is what two samples of real patients of the same sizes score against each other. ``normalised`` is
         1 where the synthetic rows are as good as another real sample and 0 where they are as bad as the declared bad
         one; ``low`` and ``high`` are its 95 % interval over subjects. ``status`` is ``ok``, ``in_sample`` (the real
-        rows may be those that the synthetic ones were made from) or ``not_estimable``, with its ``reason``.
+        rows may be those that the synthetic ones were made from), ``not_estimable`` or ``failed``, with its ``reason``.
     axes : DataFrame
         By family: the mean of ``normalised`` over the scorers that have one (``score``), how many those are
         (``scorers``), and how many there could be (``of``). There is no overall grade.
@@ -188,7 +188,8 @@ def compare(
         elif info.family == "privacy":
             rows.append(_valued(key, info, function, whole)[0] | {"reason": f"no reference: {NO_HOLDOUT}"})
         else:
-            rows.append(_scored(key, info, function, pair, references, halves) | {"status": "in_sample"})
+            row = _scored(key, info, function, pair, references, halves)
+            rows.append(row | {"status": "in_sample"} if row["status"] == "ok" else row)
     return _gathered(rows, notes)
 
 
@@ -208,7 +209,7 @@ def _valued(key: str, info: ScorerInfo, function: Scorer, pair: Pair) -> tuple[d
     """Return the row of a scorer with its value and nothing else, and that value, None where there is none."""
     answer = attempt(function, pair)
     if isinstance(answer, Failed):
-        return _row(key, info, "not_estimable", f"{answer.status}: {answer.reason}"), None
+        return _row(key, info, "failed", f"{answer.status}: {answer.reason}"), None
     value = panel.checked(answer.value, info)
     if isinstance(value, NotEstimable):
         return _row(key, info, "not_estimable", value.reason), None
@@ -223,7 +224,7 @@ def _scored(
         return row
     asked = attempt(panel.real_reference, real, info, function)
     if isinstance(asked, Failed):
-        return {**row, "reason": f"{asked.status}: {asked.reason}"}
+        return {**row, "reason": f"no reference: {asked.status}: {asked.reason}"}
     reference = asked.value
     if isinstance(reference, NotEstimable):
         return {**row, "reason": f"no reference: {reference.reason}"}
@@ -234,7 +235,9 @@ def _scored(
         return {**row, "reason": "at this size real rows score no better than bad ones"}
     row["normalised"] = (panel.worth(value, info) - bad) / (good - bad)
     spread = attempt(intervals.standard_error, function, halves)
-    if not isinstance(spread, Failed) and spread.value is not None:
+    if isinstance(spread, Failed):
+        return row | {"reason": f"no interval: {spread.status}: {spread.reason}"}
+    if spread.value is not None:
         half = Z * float(np.hypot(spread.value, error)) / (good - bad)
         row |= {"low": row["normalised"] - half, "high": row["normalised"] + half}
     return row

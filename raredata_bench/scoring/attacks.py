@@ -20,47 +20,21 @@ SECRETS = 20  # columns that are guessed in turn
 NEAR = 0.05  # of a column's range, within which a guessed number counts as known
 PREDICATES, PARTS = 200, 3  # queries, and columns in each
 LEAST_COLUMNS = 3
-# Two-sided 95 %.
-Z = 1.959963984540054
 
 
-@dataclass(frozen=True)
-class Excess:
-    """Success of an attack on training rows beyond that on held-out ones.
+def excess(succeeded: np.ndarray, control: np.ndarray) -> float | NotEstimable:
+    """Return ``(rate - control) / (1 - control)`` of attempts on training and on held-out rows, at most 1.
 
     Parameters
     ----------
-    rate, control : float
-        Shares of attempts that succeeded, in [0, 1].
-    attempts : int
-        On each side.
+    succeeded, control : ndarray of bool
+        Whether each attempt did. How far the value may be off, half-samples of the subjects say: attempts on one person
+        are no independent ones.
     """
-
-    rate: float
-    control: float
-    attempts: int
-
-    @property
-    def value(self) -> float:
-        """``(rate - control) / (1 - control)``, at most 1; 0 where both always succeed."""
-        return (self.rate - self.control) / (1 - self.control) if self.control < 1 else 0.0
-
-    def interval(self) -> tuple[float, float]:
-        """Return bounds of :attr:`value` from Wilson's 95 % intervals of both rates, the wider way round."""
-        low, high = wilson(self.rate, self.attempts)
-        control_low, control_high = wilson(self.control, self.attempts)
-        return Excess(low, control_high, 1).value, Excess(high, control_low, 1).value
-
-
-def wilson(rate: float, n: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share of ``n`` attempts.
-
-    References
-    ----------
-    doi:10.1080/01621459.1927.10502953
-    """
-    middle, half = rate + Z**2 / (2 * n), Z * np.sqrt(rate * (1 - rate) / n + Z**2 / (4 * n**2))
-    return float((middle - half) / (1 + Z**2 / n)), float((middle + half) / (1 + Z**2 / n))
+    rate, usual = float(succeeded.mean()), float(control.mean())
+    if usual == 1:
+        return NotEstimable("the attack always succeeds on people who were not in the training set")
+    return (rate - usual) / (1 - usual)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,17 +124,12 @@ def singled_out(known: Known, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return fits(known.members)[asked] == 1, fits(known.others)[asked] == 1
 
 
-def excess(view: View, attack: Callable[[Known, np.ndarray], np.ndarray]) -> Excess | NotEstimable:
-    """Return how an attack on rows of a view succeeds on training rows, and on as many held-out ones."""
+def _attacked(view: View, attack: Callable[[Known, np.ndarray], np.ndarray]) -> float | NotEstimable:
+    """Return how an attack on rows of a view succeeds on training rows beyond as many held-out ones."""
     known = Known.of(view)
-    if isinstance(known, NotEstimable):
-        return known
-    rate, control = (attack(known, rows) for rows in (known.members, known.others))
-    return Excess(float(rate.mean()), float(control.mean()), rate.size)
-
-
-def _value(found: Excess | NotEstimable) -> float | NotEstimable:
-    return found if isinstance(found, NotEstimable) else found.value
+    return (
+        known if isinstance(known, NotEstimable) else excess(*(attack(known, r) for r in (known.members, known.others)))
+    )
 
 
 @three_sets
@@ -184,7 +153,7 @@ def attribute_inference(pair: Pair) -> float | NotEstimable:
     ----------
     arXiv:2211.10459
     """
-    return averaged(pair, lambda view: _value(excess(view, inference)))
+    return averaged(pair, lambda view: _attacked(view, inference))
 
 
 @three_sets
@@ -206,7 +175,7 @@ def linkability(pair: Pair) -> float | NotEstimable:
     ----------
     arXiv:2211.10459
     """
-    return averaged(pair, lambda view: _value(excess(view, linked)))
+    return averaged(pair, lambda view: _attacked(view, linked))
 
 
 @three_sets
@@ -239,4 +208,4 @@ def _singled_out(view: View) -> float | NotEstimable:
     rate, control = singled_out(known, view.seed)
     if not len(rate):
         return NotEstimable("no query fits one synthetic row alone")
-    return Excess(float(rate.mean()), float(control.mean()), len(rate)).value
+    return excess(rate, control)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from raredata_bench.contracts.scorers import NotEstimable
@@ -188,14 +190,17 @@ def unseen_pairs(members: np.ndarray, others: np.ndarray, made: np.ndarray) -> t
     return int((real & upper).sum()), int((new & upper).sum()), int((real & new & upper).sum())
 
 
-def _unseen(pair: Pair) -> tuple[int, int, int] | NotEstimable:
-    """Count unseen pairs over all classes together, against all training rows."""
+def _recovered(pair: Pair, share: Callable[[int, int, int], float]) -> float | NotEstimable:
+    """Return a share of what :func:`unseen_pairs` counts, over all classes together and against all training rows."""
     if pair.reason:
         return NotEstimable(pair.reason)
     holdout, made = (np.concatenate([getattr(view, part) for view in pair.views]) for part in ("holdout", "synthetic"))
     members = np.concatenate([part.members for part in pair.copying] or [view.twin for view in pair.views])
     show = _attributes(pair.space, members)
-    return unseen_pairs(*(show[rows] for rows in (members, holdout, made)))
+    real, new, both = unseen_pairs(*(show[rows] for rows in (members, holdout, made)))
+    if not real:
+        return NotEstimable("held-out rows show no combination that training rows do not")
+    return share(real, new, both)
 
 
 def _attributes(space: Space, members: np.ndarray) -> np.ndarray:
@@ -236,11 +241,7 @@ def unseen_recall(pair: Pair) -> float | NotEstimable:
     float or NotEstimable
         In [0, 1], higher is better. Not estimable where held-out rows show nothing new.
     """
-    found = _unseen(pair)
-    if isinstance(found, NotEstimable):
-        return found
-    real, _, both = found
-    return both / real if real else NotEstimable("held-out rows show no combination that training rows do not")
+    return _recovered(pair, lambda real, new, both: both / real)
 
 
 @three_sets
@@ -259,13 +260,7 @@ def unseen_precision(pair: Pair) -> float | NotEstimable:
         In [0, 1], higher is better; 0 where synthetic rows show nothing new. Combinations that exist and that no
         held-out row happens to have count as wrong: read it against its reference.
     """
-    found = _unseen(pair)
-    if isinstance(found, NotEstimable):
-        return found
-    real, new, both = found
-    if not real:
-        return NotEstimable("held-out rows show no combination that training rows do not")
-    return both / new if new else 0.0
+    return _recovered(pair, lambda real, new, both: both / new if new else 0.0)
 
 
 @three_sets
@@ -283,10 +278,4 @@ def unseen_f1(pair: Pair) -> float | NotEstimable:
     float or NotEstimable
         In [0, 1], higher is better.
     """
-    found = _unseen(pair)
-    if isinstance(found, NotEstimable):
-        return found
-    real, new, both = found
-    if not real:
-        return NotEstimable("held-out rows show no combination that training rows do not")
-    return 2 * both / (real + new)
+    return _recovered(pair, lambda real, new, both: 2 * both / (real + new))
