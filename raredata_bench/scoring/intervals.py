@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from raredata_bench.contracts.scorers import NotEstimable
-from raredata_bench.scoring.pairs import Copying, Layout, Pair, Scorer, Space, View, reference_draws
+from raredata_bench.scoring.pairs import Copying, Layout, Pair, Scorer, View, reference_draws
+from raredata_bench.scoring.space import Space
 from raredata_bench.seeding import rng_for
 
 FEWEST = 5  # half-samples from which a spread is given

@@ -28,13 +28,13 @@ from raredata_bench.scoring.pairs import (
     Layout,
     Pair,
     Scorer,
-    Space,
     draw,
     make_views,
     needs_three_sets,
     reference_draws,
     thinned,
 )
+from raredata_bench.scoring.space import Space
 from raredata_bench.seeding import rng_for
 
 DRAWS, BAD_DRAWS = 50, 10
@@ -167,7 +167,7 @@ def real_pairs(
     room = {name: max(share, 2 * sizes.get(name, 0)) if name in sizes else 0 for name in train.counts}
     whole, train, holdout = train, thinned(train, room, rng), thinned(holdout, room, rng)
     box = _box(train, {name: 3 * n for name, n in sizes.items()}, rng)
-    space = Space.of([train, holdout, box], coder, whole).tabled()
+    space = Space.of([train, holdout, box], coder, whole, boxed=2).tabled()
     edges = np.cumsum([0, len(train), len(holdout), len(box)])
     names = train.schema.target.strata
     strata = {

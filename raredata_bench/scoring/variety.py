@@ -8,7 +8,8 @@ import numpy as np
 
 from raredata_bench.contracts.scorers import NotEstimable
 from raredata_bench.scoring.neighbours import reach
-from raredata_bench.scoring.pairs import Pair, Space, View, averaged, costly, three_sets
+from raredata_bench.scoring.pairs import Pair, View, averaged, costly, three_sets
+from raredata_bench.scoring.space import Space
 from raredata_bench.seeding import rng_for
 
 RARE = 0.05
