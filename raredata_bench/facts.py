@@ -49,6 +49,11 @@ class DatasetInfo:
     forbids : mapping of str to str
         Alterations that would change the outcome of a row, with the reason; methods that make one are refused. Words
         are those of :data:`ALTERATIONS`.
+    subgroups : tuple of str or mapping
+        Columns, or ``site``, by whose levels scores are also given apart; of a number bands, ``{column: age, cuts:
+        [50]}``.
+    bayes : mapping of str to float
+        Of a simulator at its own settings what its true model scores on the observed columns, by scorer.
     requires : tuple of str
         Import names of optional packages.
     """
@@ -70,6 +75,8 @@ class DatasetInfo:
     time_unit: str = ""
     time_source: str = ""
     forbids: Mapping[str, str] = field(default_factory=dict)
+    subgroups: tuple[Any, ...] = ()
+    bayes: Mapping[str, float] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
 
 
@@ -171,7 +178,7 @@ class ScorerInfo:
     key, label, summary, unit, doi : str
         File name of its yaml, name in tables, one sentence, unit of the value, source.
     family : str
-        utility, calibration, survival, treatment, fidelity, diversity, privacy, plausibility, cost.
+        utility, calibration, survival, treatment, fidelity, diversity, privacy, plausibility, fairness, cost.
     higher_is_better : bool
         Direction.
     low, high : float or None
@@ -183,8 +190,18 @@ class ScorerInfo:
         What the function is given.
     targets : tuple of str
         ``label``, ``survival``, ``treatment``.
+    unfit : mapping of str to str
+        Modalities on whose real datasets it did not put control rows in order, with what was seen; it is not run there.
     n_min : int
         Rows of the smallest stratum (for comparisons: n* over all strata) below which it is not estimable.
+    rope : float
+        Differences of at most this size, in the scorer's unit, are too small to matter (region of practical
+        equivalence): .01 for the AUROC and concordances, .02 for balanced accuracy and shares of a class, .04 for the
+        MCC, which spans twice as much, .005 for Brier scores and .02 for shares of one (.005 of at most .25). 0, the
+        default, declares none: then nothing is called equivalent.
+    mean_of : {"", "pairs", "censored_pairs", "squares"}
+        What the value is a mean of, for the bootstrap over subjects: pairs of rows in the right order, the same
+        weighted for censoring, or squared errors of probabilities; empty for none of these.
     """
 
     key: str
@@ -199,5 +216,8 @@ class ScorerInfo:
     unit: str = ""
     targets: tuple[str, ...] = ("label",)
     modalities: tuple[str, ...] = ()
+    unfit: Mapping[str, str] = field(default_factory=dict)
     n_min: int = 1
+    rope: float = 0.0
+    mean_of: str = ""
     doi: str = ""

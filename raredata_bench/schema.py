@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -107,6 +108,33 @@ class TrialTarget:
 
 
 TargetSpec = LabelTarget | SurvivalTarget | TrialTarget
+# What a subgroup is called that is no column: the hospital or device of each row.
+SITE = "site"
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """Patients that are looked at apart, by the levels of a column, by bands of a number, or by site.
+
+    Parameters
+    ----------
+    column : str
+        A column of the schema, or ``site``.
+    cuts : tuple of float
+        Where the bands of a number meet, increasing; a value on a cut belongs to the upper band. Fixed in advance and
+        not quantiles, so that a band means the same people in every cohort.
+    """
+
+    column: str
+    cuts: tuple[float, ...] = ()
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands, lowest first; empty without cuts."""
+        if not self.cuts:
+            return ()
+        between = [f"{low:g} to < {high:g}" for low, high in pairwise(self.cuts)]
+        return (f"< {self.cuts[0]:g}", *between, f">= {self.cuts[-1]:g}")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from raredata_bench.errors import ConfigError, RecordError
 from raredata_bench.facts import ScorerInfo
 from raredata_bench.leaderboard.paired import corrected_t
 from raredata_bench.leaderboard.rank import COLUMNS, as_records, leaderboard, regime_order
+from raredata_bench.leaderboard.summary import statistics
 
 
 def facts(key: str, family: str = "utility", up: bool = True, best: float | None = None) -> ScorerInfo:
@@ -132,6 +134,49 @@ def test_three_by_three_by_hand() -> None:
     assert smote["primary"] and smote["scorer_family"] == "utility" and ctgan["family"] == "deep"
     # (4.302653 + t_.8 with 2 df, 1.060660) * .1394433
     assert smote["detectable"] == pytest.approx(5.363313 * 0.1394433, abs=1e-5)
+
+
+# Three methods on three datasets, 4 x 5 folds each. Differences from none are g + s on ten splits and g - s on the
+# other ten, s = .04: sd^2 = 20/19 s^2, and with 1/20 + 1/4 = .3 the standard error is s * sqrt(6/19) = .0224781.
+#
+#             smote: g     t        verdict        ctgan: g     t         verdict
+#   golub      .10       4.44878   better         -.08       -3.55903   worse        t_19: p .000275, .002095
+#   khan       .02        .88976   undecided       .005        .22244   undecided
+#   singh     -.10      -4.44878   worse           .03        1.33464   undecided
+#
+#   Holm over the two of a dataset doubles the smaller p: .000551 and .002095 in golub.
+#   Ranks (1 the best): golub smote, none, ctgan; khan smote, ctgan, none; singh ctgan, none, smote.
+#     mean: smote (1 + 1 + 3)/3 = 5/3, ctgan (3 + 2 + 1)/3 = 2, none (2 + 3 + 2)/3 = 7/3
+#   Wins, ties, losses (ROPE .01): smote 2, 0, 1; ctgan 1, 1, 1. Win rates 2/3 and 1/2.
+def test_verdicts_ranks_and_wins_of_three_methods_on_three_datasets_by_hand() -> None:
+    true = {"golub": (0.10, -0.08), "khan": (0.02, 0.005), "singh": (-0.10, 0.03)}
+    sign = np.tile([1.0, -1.0], 10)
+    of = {"n_folds": 5, "per_repeat": 5, "regime": "n20"}
+    jobs = []
+    for dataset, gains in true.items():
+        base = np.linspace(0.5, 0.7, 20)
+        jobs.append(none({"auroc": base.tolist()}, dataset=dataset, **of))
+        for method, gain in zip(("smote", "ctgan"), gains, strict=True):
+            jobs.append(job(method, {"auroc": (base + gain + 0.04 * sign).tolist()}, dataset=dataset, **of))
+    scorers = {key: replace(known, rope=0.01) for key, known in SCORERS.items()}
+    found = statistics(to_table(jobs), scorers)
+    at = found.verdicts.set_index(["dataset", "method"])
+    assert at.loc[("golub", "smote"), ["p_value", "p_holm"]].tolist() == pytest.approx([0.000275, 0.000551], abs=1e-6)
+    assert at.loc[("golub", "ctgan"), ["p_value", "p_holm"]].tolist() == pytest.approx([0.002095, 0.002095], abs=1e-6)
+    half = 2.0930241 * 0.04 * math.sqrt(6 / 19)
+    assert at.loc[("khan", "smote"), ["gain_low", "gain_high"]].tolist() == pytest.approx([0.02 - half, 0.02 + half])
+    said = at["verdict"].drop("none", level="method").to_dict()
+    assert said == {
+        ("golub", "smote"): "better", ("golub", "ctgan"): "worse", ("khan", "smote"): "undecided",
+        ("khan", "ctgan"): "undecided", ("singh", "smote"): "worse", ("singh", "ctgan"): "undecided",
+    }  # fmt: skip
+    whole = found.across[(found.across["impute"] == "none") & (found.across["weighting"] == "equal")].set_index("entry")
+    assert whole["mean_rank"].to_dict() == pytest.approx({"smote": 5 / 3, "ctgan": 2, "none": 7 / 3})
+    assert whole.loc["smote", ["wins", "ties", "losses"]].tolist() == [2, 0, 1]
+    assert whole.loc["ctgan", ["wins", "ties", "losses"]].tolist() == [1, 1, 1]
+    assert whole["win_rate"].to_dict() == pytest.approx({"smote": 2 / 3, "ctgan": 1 / 2, "none": 1 / 2})
+    assert "No test of all methods at once: 3 datasets of 6 needed." in found.notes
+    assert "No Elo: 3 datasets of 5 needed." in found.notes
 
 
 def test_worst_imputation_takes_the_worst_that_ran_on_that_split() -> None:

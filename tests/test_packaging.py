@@ -67,6 +67,8 @@ def test_the_wheel_holds_the_configuration(tree: Path, tmp_path: Path) -> None:
     wanted = {f"raredata_bench/{path.relative_to(tree)}" for path in (tree / "conf").rglob("*.yaml")}
     assert len(wanted) > 10 and wanted <= held
     assert {f"{path.relative_to(tree)}" for path in (tree / "raredata_bench").rglob("*.py")} <= held
+    assets = {f"{path.relative_to(tree)}" for path in (tree / "raredata_bench/report/site/assets").iterdir()}
+    assert {Path(name).suffix for name in assets} == {".html", ".css", ".js"} and assets <= held
     tops = {name.split("/")[0] for name in held}
     assert tops == {"raredata_bench", f"raredata_bench-{_project()['version']}.dist-info"}
     installed = tmp_path / "site"

@@ -21,11 +21,11 @@ from raredata_bench.bench import registry
 from raredata_bench.contracts.methods import Augmented, Request
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.payloads import with_matrix
+from raredata_bench.data.rules_language import Formula, FormulaError, Levels, code_of
 from raredata_bench.data.table import conform
 from raredata_bench.data.target import survival_array
 from raredata_bench.errors import ConfigError, IncompatibleError, InfeasibleError, MissingDataError
 from raredata_bench.methods.statistical import rules as module
-from raredata_bench.methods.statistical.rules_language import Formula, FormulaError, Levels, code_of
 from raredata_bench.schema import Column, LabelTarget, Schema, SurvivalTarget
 from raredata_bench.testing import methods as checks
 

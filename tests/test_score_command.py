@@ -50,6 +50,7 @@ def test_fresh_rows_are_as_good_as_real_ones_and_copies_are_found(files: Path) -
         "diversity",
         "privacy",
         "plausibility",
+        "fairness",
     ]
     assert not good.notes and set(good.rows["status"]) <= {"ok", "not_estimable"}
     scores = good.axes.set_index("axis")["score"]

@@ -370,7 +370,7 @@ def test_mixed_tables_with_gaps_and_constant_columns_are_scored(survival, n):
     real = panel.real_pairs(train, holdout, Coder.fit(train), one.sizes, 1, draws=10)
     for key in NEW:
         info, function = registry.scorer(key)
-        if not panel.applies(info, "survival" if survival else "label", 2):
+        if not panel.applies(info, "survival" if survival else "label", 2, "table"):
             continue
         value = panel.checked(function(one), info)
         assert isinstance(value, float | NotEstimable), key

@@ -88,3 +88,11 @@ def test_constant_and_empty_columns_have_no_score() -> None:
     found = quality(real, real, np.zeros(3, dtype=bool))
     assert np.isnan(found.shapes[1]) and np.isnan(found.pairs[0, 2]) and np.isnan(found.validity[1])
     assert found.shapes[2] == found.validity[2] == 1.0
+
+
+def test_correlation_similarity_of_point_eight_against_none_is_point_six() -> None:
+    rng = np.random.default_rng(0)
+    white = rng.normal(size=(50, 2))
+    white = np.linalg.qr(white - white.mean(axis=0))[0]
+    made = np.column_stack([white[:, 0], 0.8 * white[:, 0] + 0.6 * white[:, 1]])
+    assert quality(white, made, np.zeros(2, dtype=bool)).pairs[0, 1] == pytest.approx(1 - 0.8 / 2, abs=1e-12)

@@ -33,7 +33,7 @@ def seen(n: int) -> pd.DataFrame:
         real = panel.real_pairs(train, holdout, coder, pair.sizes or {}, seed, DRAWS)
         for key in keys:
             info, function = registry.scorer(key)
-            if not panel.applies(info, "label", 2):
+            if not panel.applies(info, "label", 2, "table"):
                 continue
             value, reference = function(pair), panel.real_reference(real, info, function)
             if not isinstance(value, NotEstimable) and not isinstance(reference, NotEstimable):

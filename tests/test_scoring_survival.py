@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from lifelines.utils import concordance_index
 from scipy.integrate import quad
 from scipy.special import expit
@@ -36,17 +38,23 @@ def outcome(y, train_y, risk=None, times=None, survival=None):
     return Outcome(y, TARGET, Prediction(risk=risk, times=times, survival=survival), train_y)
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("tied", [False, True])
-def test_harrell_agrees_with_scikit_survival(seed, tied):
-    y, risk = drawn(seed, tied=tied)
-    risk = risk.round(1)
+SEEDS = st.integers(0, 2**31)
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS, st.integers(10, 150), st.booleans(), st.integers(0, 3))
+def test_harrell_agrees_with_scikit_survival(seed, n, tied, digits):
+    y, risk = drawn(seed, n, tied)
+    risk = risk.round(digits)
+    assume(y["event"].any() and (y["time_days"] > y["time_days"][y["event"]].min()).any())
     expected = oracle.concordance_index_censored(y["event"], y["time_days"], risk, tied_tol=0)[0]
     assert scorers.harrell_c(outcome(y, y, risk)) == pytest.approx(expected)
 
 
-def test_harrell_agrees_with_lifelines_and_torchsurv_where_nothing_ties():
-    y, risk = drawn(7)
+@settings(max_examples=15, deadline=None)
+@given(SEEDS)
+def test_harrell_agrees_with_lifelines_and_torchsurv_where_nothing_ties(seed):
+    y, risk = drawn(seed)
     value = scorers.harrell_c(outcome(y, y, risk))
     # lifelines wants a score that is high for long survival.
     assert value == pytest.approx(concordance_index(y["time_days"], -risk, y["event"]))
@@ -64,10 +72,11 @@ def test_harrell_of_the_true_predictor_under_proportional_hazards(spread, value)
     assert scorers.harrell_c(outcome(y, y, risk)) == pytest.approx(value, abs=0.012)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_uno_agrees_with_scikit_survival(seed):
-    train, _ = drawn(seed + 100)
-    y, risk = drawn(seed)
+@settings(max_examples=20, deadline=None)
+@given(SEEDS, st.integers(40, 150))
+def test_uno_agrees_with_scikit_survival(seed, n):
+    train, _ = drawn(seed + 1)
+    y, risk = drawn(seed, n)
     tau = np.quantile(train["time_days"][train["event"]], 0.9)
     kept = y["time_days"] < train["time_days"].max()
     expected = oracle.concordance_index_ipcw(train, y[kept], risk[kept], tau=tau)[0]
@@ -111,9 +120,10 @@ def test_integrated_brier_of_the_exponential_is_the_closed_form():
     assert scorers.integrated_brier(data, data, np.full_like(true, 0.5), grid) == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@settings(max_examples=15, deadline=None)
+@given(SEEDS)
 def test_integrated_brier_agrees_with_scikit_survival(seed):
-    train, _ = drawn(seed + 50, 300)
+    train, _ = drawn(seed + 1, 300)
     y, risk = drawn(seed, 80)
     y["time_days"] = np.minimum(y["time_days"], train["time_days"].max() - 1)
     low, high = np.quantile(train["time_days"][train["event"]], [0.1, 0.9])
@@ -142,9 +152,10 @@ def test_survival_curves_are_read_as_steps():
     assert scorers.ibs(said) == pytest.approx((0.7 * 0.25 + 1.0 * 0.5 + 0.7 * 0.25) / 2.4, abs=0.01)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@settings(max_examples=15, deadline=None)
+@given(SEEDS)
 def test_td_auc_agrees_with_scikit_survival(seed):
-    train, _ = drawn(seed + 10, 300)
+    train, _ = drawn(seed + 1, 300)
     y, risk = drawn(seed, 150)
     y["time_days"] = np.minimum(y["time_days"], train["time_days"].max() - 1)
     when = np.quantile(train["time_days"][train["event"]], 0.5)

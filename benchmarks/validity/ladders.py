@@ -14,23 +14,28 @@ from pathlib import Path
 import pandas as pd
 
 from raredata_bench.bench.comparing import AXES
-from raredata_bench.testing.ladders import LADDERS, climbed, correlations, simulators
+from raredata_bench.testing.ladders import BEHIND, LADDERS, climbed, correlations, simulators, variants
 
 BLIND = 0.5
+COLUMNS = (*LADDERS, *BEHIND)
 HERE = Path(__file__).parent
 
 
 def published(found: pd.DataFrame) -> str:
-    """Return the table: by scorer and ladder the median over simulators, a dot where it does not notice."""
-    lines = ["| axis | scorer | " + " | ".join(LADDERS) + " |", "|---|---|" + "---|" * len(LADDERS)]
+    """Return the table: by scorer and ladder the median over simulators, a dot where it does not notice.
+
+    Blank where no simulator could tell: pixels are not there to be spoilt, or the score not to be had.
+    """
+    lines = ["| axis | scorer | " + " | ".join(COLUMNS) + " |", "|---|---|" + "---|" * len(COLUMNS)]
     for family in AXES:
         part = found[found["family"] == family]
         for scorer, rows in part.groupby("scorer"):
             cells = []
-            for ladder in LADDERS:
+            for ladder in COLUMNS:
                 rho = rows.loc[rows["ladder"] == ladder, "rho"]
-                middle = float(rho.median()) if len(rho) else 0.0
-                cells.append("·" if abs(middle) < BLIND else f"{middle:+.1f}".replace("-", "−"))
+                middle = float(rho.median()) if len(rho) else float("nan")
+                known = "·" if abs(middle) < BLIND else f"{middle:+.1f}".replace("-", "−")
+                cells.append(known if len(rho) else " ")
             lines.append(f"| {family} | `{scorer}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -43,10 +48,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="*")
     given = parser.parse_args()
     parts = []
-    keys = given.only or simulators()
-    for key in keys:
-        parts.append(pd.DataFrame(climbed(key, given.each, given.seeds)))
-        print(key, len(parts[-1]), flush=True)
+    keys = [(key, changed) for key in given.only or simulators() for changed in variants(key)]
+    for key, changed in keys:
+        parts.append(pd.DataFrame(climbed(key, given.each, given.seeds, changed)))
+        print(key, changed or "", len(parts[-1]), flush=True)
     found = correlations(pd.concat(parts))
     text = published(found)
     print(text)
@@ -55,8 +60,8 @@ def main() -> None:
             "# What scorers of rows see\n\n"
             f"Fresh rows of simulators, spoilt step by step: {given.each} a class, {given.seeds} seeds, the median\n"
             f"over {len(keys)} simulators of the Spearman correlation of step and worth. −1.0 goes down with\n"
-            "every step; a dot does not notice; above 0 it goes *up*, and must not be read alone. Written by\n"
-            "`ladders.py`.\n\n"
+            "every step; a dot does not notice; above 0 it goes *up*, and must not be read alone; blank could\n"
+            "not be told. Written by `ladders.py`.\n\n"
         )
         (HERE / "ladders.md").write_text(head + text + "\n", encoding="utf-8")
 

@@ -96,8 +96,9 @@ class Job:
 
     @cached_property
     def id(self) -> str:
-        """Hash of configuration, data and the revisions of the components."""
-        return digest([self.config, self.data, self.revisions], 20)
+        """Hash of configuration, data, declared subgroups, rules and the revisions of the components."""
+        declared = [self.facts[name] for name in ("subgroups", "rules") if self.facts.get(name)]
+        return digest([self.config, self.data, self.revisions, *declared], 20)
 
     @property
     def revisions(self) -> dict[str, dict[str, str]]:

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +21,27 @@ from raredata_bench.bench import registry
 from raredata_bench.bench.guard import Failed, attempt
 from raredata_bench.bench.material import load_named
 from raredata_bench.contracts.methods import synthetic_cohort
-from raredata_bench.contracts.scorers import Comparison, NotEstimable
+from raredata_bench.contracts.scorers import Comparison, Measured, NotEstimable
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.frames import differences, marked, read_table, to_rows
+from raredata_bench.data.rules import Rules
 from raredata_bench.errors import IncompatibleError, MissingDataError, closest
 from raredata_bench.facts import ScorerInfo
 from raredata_bench.schema import LabelTarget, SurvivalTarget
 from raredata_bench.scoring import intervals, panel
 from raredata_bench.scoring.pairs import Pair, Scorer, needs_three_sets
+from raredata_bench.scoring.rules import DETAIL, rule_notes, rule_table
 from raredata_bench.seeding import rng_for, seed_for
 
-AXES = ("fidelity", "diversity", "privacy", "plausibility")
+AXES = ("fidelity", "diversity", "privacy", "plausibility", "fairness")
 COLUMNS = [
     "family", "scorer", "value", "reference", "reference_sd", "normalised", "low", "high", "status", "reason",
+    "detail",
 ]  # fmt: skip
 DRAWS = 50
 NO_HOLDOUT = "needs patients that were not used: a hold-out"
-Z = 1.959963984540054  # two-sided 95 %
 # The declared bad reference must lie this many standard errors from the real one, or the scale has no length.
 MIN_ERRORS = 5.0
 
@@ -51,20 +53,27 @@ class Compared:
     Parameters
     ----------
     rows : DataFrame
-        A row per scorer: ``family, scorer, value, reference, reference_sd, normalised, low, high, status, reason``.
+        A row per scorer: ``family, scorer, value, reference, reference_sd, normalised, low, high, status, reason,
+        detail``.
         ``reference`` is what two samples of real patients of the same sizes score against each other. ``normalised`` is
         1 where the synthetic rows are as good as another real sample and 0 where they are as bad as the declared bad
         one; ``low`` and ``high`` are its 95 % interval over subjects. ``status`` is ``ok``, ``in_sample`` (the real
         rows may be those that the synthetic ones were made from), ``not_estimable`` or ``failed``, with its ``reason``.
+        ``detail`` says of an attack how often it succeeds on training rows (``rate``) and on others (``control``), each
+        ``{value, low, high}`` with a 95 % interval over subjects; None for other scorers.
     axes : DataFrame
         By family: the mean of ``normalised`` over the scorers that have one (``score``), how many those are
         (``scorers``), and how many there could be (``of``). There is no overall grade.
     notes : tuple of str
+    rules : DataFrame
+        A row per declared rule: ``rule, kind, strength, synthetic, real, wrong, source``, with the share of synthetic
+        rows and of real subjects that break it, the most often broken first; then markers and pathways, with Cohen's d.
     """
 
     rows: pd.DataFrame
     axes: pd.DataFrame
     notes: tuple[str, ...] = ()
+    rules: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(DETAIL)))
 
 
 def load(word: str, **given: Any) -> Cohort:
@@ -163,13 +172,14 @@ def compare(
     kind = "label" if isinstance(real.schema.target, LabelTarget) else "survival"
     wanted = [
         key for key in (scorers or keys)
-        if panel.applies(registry.info_of("scorer", key), kind, len(real.schema.target.strata))
+        if panel.applies(registry.info_of("scorer", key), kind, len(real.schema.target.strata), real.schema.modality)
     ]  # fmt: skip
     number = seed_for("compare", seed=seed)
-    train, unseen = (real, holdout) if holdout is not None else _halved(real, number)
+    train, unseen = (real, holdout) if holdout is not None else halved(real, number)
     coder = Coder.fit(real)
     pair = Pair(Comparison(train, unseen, synthetic, coder, number))
-    notes = _notes(real, synthetic, holdout)
+    detail = _rules(real, synthetic)
+    notes = (*_notes(real, synthetic, holdout), *rule_notes(detail))
     if pair.reason:
         return _gathered(
             [_row(key, registry.info_of("scorer", key), "not_estimable", pair.reason) for key in wanted], notes
@@ -190,10 +200,15 @@ def compare(
         else:
             row = _scored(key, info, function, pair, references, halves)
             rows.append(row | {"status": "in_sample"} if row["status"] == "ok" else row)
-    return _gathered(rows, notes)
+    return replace(_gathered(rows, notes), rules=detail)
 
 
-def _halved(real: Cohort, seed: int) -> tuple[Cohort, Cohort]:
+def _rules(real: Cohort, synthetic: Cohort) -> pd.DataFrame:
+    """Return what synthetic rows make of each rule that is declared for the real ones."""
+    return rule_table(Rules("") if real.rules is None else real.rules, synthetic, real)
+
+
+def halved(real: Cohort, seed: int) -> tuple[Cohort, Cohort]:
     """Return two halves of the subjects of each stratum, at random."""
     rng = rng_for("halved", seed=seed)
     chance = {name: rng.random() for name in np.unique(real.subject.astype(str))}
@@ -222,6 +237,10 @@ def _scored(
     row, value = _valued(key, info, function, pair)
     if value is None:
         return row
+    spread = attempt(intervals.spread, function, halves)
+    if isinstance(value, Measured):
+        known = intervals.Spread(None) if isinstance(spread, Failed) else spread.value
+        row["detail"] = intervals.detailed(value, known)
     asked = attempt(panel.real_reference, real, info, function)
     if isinstance(asked, Failed):
         return {**row, "reason": f"no reference: {asked.status}: {asked.reason}"}
@@ -234,11 +253,10 @@ def _scored(
     if good - bad < max(MIN_ERRORS * error, 1e-12):
         return {**row, "reason": "at this size real rows score no better than bad ones"}
     row["normalised"] = (panel.worth(value, info) - bad) / (good - bad)
-    spread = attempt(intervals.standard_error, function, halves)
     if isinstance(spread, Failed):
         return row | {"reason": f"no interval: {spread.status}: {spread.reason}"}
-    if spread.value is not None:
-        half = Z * float(np.hypot(spread.value, error)) / (good - bad)
+    if spread.value.value is not None:
+        half = intervals.Z * float(np.hypot(spread.value.value, error)) / (good - bad)
         row |= {"low": row["normalised"] - half, "high": row["normalised"] + half}
     return row
 

@@ -15,8 +15,11 @@ from raredata_bench.bench import registry, transfer
 from raredata_bench.bench.cell import Job
 from raredata_bench.contracts.methods import Request
 from raredata_bench.data.cohort import Cohort
+from raredata_bench.data.rules_reading import read_rules
+from raredata_bench.data.rules_text import read_yaml
+from raredata_bench.data.subgroups import read_subgroups
 from raredata_bench.data.target import count_strata
-from raredata_bench.errors import CohortError
+from raredata_bench.errors import CohortError, ConfigError
 from raredata_bench.seeding import digest, rng_for, seed_for
 from raredata_bench.tasks.questions import Task
 from raredata_bench.tasks.regimes import Regime
@@ -186,9 +189,35 @@ def load_cohort(key: str, config: Mapping[str, Any]) -> Cohort:
         if other not in said:
             warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
     notes = (*(str(warning.message) for warning in said), *cohort.notes)
-    declared = tuple(sorted(registry.info_of("dataset", key).forbids.items()))
+    info = registry.info_of("dataset", key)
+    declared = tuple(sorted(info.forbids.items()))
     schema = replace(cohort.schema, forbids=tuple(dict([*declared, *cohort.schema.forbids]).items()))
-    return replace(cohort, schema=schema, notes=notes)
+    # Settings given by hand may leave out a column that the yaml speaks of; that is no mistake in the yaml.
+    changed = dict(config) != registry.node("dataset", key)
+    groups = cohort.subgroups or read_subgroups(info.subgroups, cohort, f"conf/dataset/{key}.yaml", lenient=changed)
+    return ruled(replace(cohort, schema=schema, notes=notes, subgroups=groups), key)
+
+
+def ruled(cohort: Cohort, key: str) -> Cohort:
+    """Return a cohort with its rules, and in its notes those that its own subjects show to be wrong.
+
+    The rules are those that the loader gave it, or those of ``conf/rules/<key>.yaml``; a file that holds nothing but
+    ``like: other`` points to the rules of a sibling. A rule about a column that this variant lacks is left out.
+    """
+    rules = cohort.rules
+    if rules is None:
+        path = registry.file_of("rules", key)
+        if path is None:
+            return cohort
+        said = read_yaml(path)
+        if set(said) == {"like"}:
+            path = registry.file_of("rules", str(said["like"]))
+            if path is None:
+                raise ConfigError(f"conf/rules/{key}.yaml points to {said['like']!r}, which has no rules.")
+        rules = read_rules(path, cohort, f"conf/rules/{path.name}", lenient=True)
+    rules = rules.judged(cohort)
+    found = tuple(f"Wrong rule, left out of scores: {says} ({why})." for says, why in rules.wrong.items())
+    return replace(cohort, rules=rules, notes=cohort.notes + found)
 
 
 def load_named(word: str, given: Mapping[str, Any]) -> tuple[Cohort, str]:

@@ -15,6 +15,7 @@ from raredata_bench.audit.audit import brief
 from raredata_bench.bench import registry
 from raredata_bench.bench.cell import Choice, Job
 from raredata_bench.bench.material import Material, load_cohort, request_of
+from raredata_bench.bench.portrait import portrait
 from raredata_bench.contracts.applies import check_applies, outcome_kind
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import ConfigError, IncompatibleError, RareDataError
@@ -63,6 +64,7 @@ class Planner:
         self.planned = Planned()
         self._cohorts: dict[str, Cohort | None] = {}
         self._materials: dict[tuple[str, str], Material | None] = {}
+        self._portraits: dict[tuple[str, str], dict[str, Any]] = {}
         self._refused: dict[str, list[Gap]] = {}
 
     def plan(self, blocks: Sequence[Block]) -> Planned:
@@ -145,7 +147,7 @@ class Planner:
         for regime in block["regime"]:
             axes: dict[str, str | None] = {"dataset": dataset.name, "task": task.name, "regime": regime.name}
             try:
-                material.folds(registry.build("regime", regime.key, regime.config))
+                material.folds(_regime(regime))
             except IncompatibleError as error:
                 self._gap(axes, error)
                 continue
@@ -171,7 +173,7 @@ class Planner:
         for learner in learners:
             self._learner({**choices, "learner": learner}, material)
         if info.kind != "reweight":
-            regime = registry.build("regime", choices["regime"].key, choices["regime"].config)
+            regime = _regime(choices["regime"])
             asks = registry.build("plan", plan.key, plan.config)
             folds = material.fidelity_folds(regime)
             scored = any(_comparison_applies(key, material) for key in self.scorers)
@@ -212,11 +214,31 @@ class Planner:
             "exploratory": material.profile.exploratory, "simulated": data.simulated, "data": material.data,
             "n_subjects": len(set(material.cohort.subject.astype(str))),
             "n_rows": len(material.cohort), "n_columns": len(material.cohort.schema.columns),
+            # In mappings, which tables leave out: what the reporting card says of the data.
+            "cohort": self._portrait(material),
+            "holdout": {"kind": material.holdout_kind(_regime(choices["regime"]))},
         }  # fmt: skip
+        if "learner" not in choices and material.cohort.rules is not None:
+            # A mapping, which tables leave out: scores of synthetic rows depend on it, and reports name wrong rules.
+            facts["rules"] = material.cohort.rules.summary()
+        if groups := material.cohort.subgroups:
+            facts["subgroups"] = "; ".join(
+                one.column + (f" ({', '.join(one.bands)})" if one.bands else "") for one in groups
+            )
         scorers = tuple(key for key in self.scorers if applies(key, material))
         width = max(1.0, len(material.cohort.schema.columns) / WIDE)
         job = Job(choices, scorers, self.profile, material.data, facts, cells, cells * seconds * width)
         self.planned.jobs.setdefault(job.address, job)
+
+    def _portrait(self, material: Material) -> dict[str, Any]:
+        at = (material.data, material.task_key)
+        if at not in self._portraits:
+            self._portraits[at] = portrait(material.raw, material.cohort)
+        return self._portraits[at]
+
+
+def _regime(choice: Choice) -> Any:
+    return registry.build("regime", choice.key, choice.config)
 
 
 def _pairs(block: Block) -> Iterator[tuple[Choice, Choice]]:
@@ -231,16 +253,20 @@ def _pairs(block: Block) -> Iterator[tuple[Choice, Choice]]:
 
 
 def _outcome_applies(key: str, material: Material) -> bool:
-    info = registry.info_of("scorer", key)
-    kinds = {outcome_kind(material.cohort.schema.target)}
-    if material.task.arm(material.cohort) is not None:
-        kinds.add("treatment")
-    classes = len(material.cohort.schema.target.strata)
-    return info.needs == "outcome" and any(panel.applies(info, kind, classes) for kind in kinds)
+    return _applies(key, material, "outcome")
 
 
 def _comparison_applies(key: str, material: Material) -> bool:
-    return registry.info_of("scorer", key).needs == "comparison"
+    return _applies(key, material, "comparison")
+
+
+def _applies(key: str, material: Material, needs: str) -> bool:
+    info, schema = registry.info_of("scorer", key), material.cohort.schema
+    kinds = {outcome_kind(schema.target)}
+    if material.task.arm(material.cohort) is not None:
+        kinds.add("treatment")
+    met = any(panel.applies(info, kind, len(schema.target.strata), schema.modality) for kind in kinds)
+    return info.needs == needs and met
 
 
 def check_nonempty(planned: Planned) -> None:

@@ -25,7 +25,7 @@ from raredata_bench.facts import DatasetInfo, LearnerInfo, MethodInfo, ScorerInf
 
 GROUPS = (
     "dataset", "task", "regime", "method", "plan", "learner", "scorer", "study", "profile", "budget", "tuning",
-    "tracking",
+    "tracking", "rules",
 )  # fmt: skip
 INFOS: Mapping[str, type] = {
     "dataset": DatasetInfo,
@@ -101,6 +101,11 @@ def node(group: str, key: str, overrides: Mapping[str, Any] | None = None) -> di
             )
         config[name] = value
     return config
+
+
+def file_of(group: str, key: str) -> Path | None:
+    """Return the file of an option, or None where there is none: for what a component may have and need not."""
+    return next((path for root in search_path() if (path := root / group / f"{key}.yaml").is_file()), None)
 
 
 @cache

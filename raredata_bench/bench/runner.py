@@ -11,6 +11,7 @@ import pandas as pd
 
 from raredata_bench.bench import registry, steps
 from raredata_bench.bench.cell import Choice, Job
+from raredata_bench.bench.groups import Group, group_records, groups_of
 from raredata_bench.bench.guard import Done, Failed, Guard
 from raredata_bench.bench.material import FoldRows, Material, augment_seed, learn_seed, request_of, rows_key
 from raredata_bench.bench.predictions import prediction_rows
@@ -94,14 +95,18 @@ class Runner:
         self._augment(job, material, [work for work in works if work.failed is None], track)
         if learning:
             self._learn(job, material, [work for work in works if work.failed is None])
+            groups = self._grouped(job, works)
         else:
+            groups = []
             works = [work for work in works if work.augmented is None or len(work.augmented.synthetic)]
             for work in works:
                 self._compare(job, material, work)
             made = [(work.rows, work.augmented.synthetic) for work in works if work.augmented is not None]
             if self.keep is not None:
                 self.keep(job, *(made[0] if made else (folds[0], None)))
-        return self._record(job, material, works)
+        record, predictions = self._record(job, material, works)
+        record.groups = group_records(groups, job.scorers) if record.cells else []
+        return record, predictions
 
     # ------------------------------------------------------------------------------------------------- tuning
 
@@ -262,7 +267,15 @@ class Runner:
     def _one(self, answer: Done | Failed) -> Done | Failed:
         return Done(answer.value[0], answer.seconds, answer.peak_mib) if isinstance(answer, Done) else answer
 
-    def _score(self, keys: Sequence[str], works: Sequence[Work], subjects: Sequence[Any]) -> None:
+    def _grouped(self, job: Job, works: Sequence[Work]) -> list[Group]:
+        """Return the scores of the declared subgroups, over all folds of a repeat."""
+        groups = groups_of((work.rows, work.outcome) for work in works)
+        scored = [group for group in groups if group.outcome is not None]
+        if scored:
+            self._score(job.scorers, scored, [group.outcome for group in scored])
+        return groups
+
+    def _score(self, keys: Sequence[str], works: Sequence[Work | Group], subjects: Sequence[Any]) -> None:
         """Score all subjects in one call; where the child dies of it, scorer by scorer."""
         answer = self.guard.call(steps.score, keys, subjects, timeout_s=self.limits.timeout_s * max(1, len(subjects)))
         if isinstance(answer, Done):
@@ -289,8 +302,9 @@ class Runner:
             return
         revisions = [revision(registry.node("scorer", key)) for key in job.scorers]
         key = digest(
-            ["reference", rows_key(fold.real), rows_key(fold.holdout), pair.sizes, job.scorers, revisions, seed], 40
-        )
+            ["reference", rows_key(fold.real), rows_key(fold.holdout), pair.sizes, job.scorers, revisions, seed,
+             "" if fold.real.rules is None else fold.real.rules.fingerprint], 40
+        )  # fmt: skip
 
         def make() -> Done | Failed:
             return self.guard.call(
@@ -307,7 +321,7 @@ class Runner:
                 work.scores[name] = replace(score, reason=score.reason or f"no reference ({found})")
             else:
                 known = (found.mean, found.sd, found.bad, found.n_star, found.worth, found.worth_bad)
-                work.scores[name] = ScoreValue(score.value, score.reason, *known)
+                work.scores[name] = ScoreValue(score.value, score.reason, *known, detail=score.detail)
 
     # ------------------------------------------------------------------------------------------------- records
 

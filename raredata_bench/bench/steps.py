@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from raredata_bench.bench.guard import Done, Failed, attempt
 from raredata_bench.bench.record import ScoreValue
 from raredata_bench.contracts.learners import Prediction, TrainingSet
 from raredata_bench.contracts.methods import Augmented, Request
-from raredata_bench.contracts.scorers import NotEstimable, Outcome
+from raredata_bench.contracts.scorers import Measured, NotEstimable, Outcome
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import IncompatibleError, InfeasibleError
 from raredata_bench.facts import ScorerInfo
 from raredata_bench.schema import LabelTarget
-from raredata_bench.scoring import panel
+from raredata_bench.scoring import intervals, panel
+from raredata_bench.scoring.pairs import Pair
 from raredata_bench.seeding import rng_for, seed_for
 from raredata_bench.tasks.splitters import Units
 from raredata_bench.training.checkpoints import resumable
@@ -30,6 +32,8 @@ LEAK_P = 0.001
 # The least probability that a learner's word on one row counts with in the mean over the rows of its subject.
 TINY = 1e-6
 INNER_FOLDS = 3
+# Half-samples of the subjects that the interval of an attack's rates rests on.
+HALVES = 25
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +213,27 @@ def _averaged(said: Prediction, of_row: np.ndarray) -> Prediction:
 def score(keys: Sequence[str], subjects: Sequence[Any]) -> list[dict[str, ScoreValue]]:
     """Return, per subject (an Outcome, or a Pair), each scorer's value; one that raises costs its own score only."""
     scorers = [(key, *registry.scorer(key)) for key in keys]
-    return [{key: _value(attempt(function, subject), info) for key, info, function in scorers} for subject in subjects]
+    out = []
+    for subject in subjects:
+        halves = _Halves(subject)
+        out.append({key: _value(attempt(function, subject), info, function, halves) for key, info, function in scorers})
+    return out
+
+
+@dataclass(eq=False)
+class _Halves:
+    """Half-samples of the subjects of a comparison, drawn once for all scorers that tell their rates."""
+
+    subject: Any
+
+    @cached_property
+    def drawn(self) -> tuple[Pair, ...]:
+        """The half-samples."""
+        return intervals.half_samples(self.subject, HALVES, self.subject.seed, tabled=False)
+
+    def detail(self, function: Any, value: Measured) -> dict[str, dict[str, float | None]]:
+        """Return the rates that a score was worked out from, with their intervals."""
+        return intervals.detailed(value, intervals.spread(function, self.drawn))
 
 
 def reference(
@@ -227,11 +251,19 @@ def reference(
     return out
 
 
-def _value(answer: Done | Failed, info: ScorerInfo) -> ScoreValue:
+def _value(answer: Done | Failed, info: ScorerInfo, function: Any, halves: _Halves) -> ScoreValue:
     if isinstance(answer, Failed):
         return ScoreValue(None, f"{answer.status}: {answer.reason}")
     value = panel.checked(answer.value, info)
-    return ScoreValue(None, value.reason) if isinstance(value, NotEstimable) else ScoreValue(float(value))
+    if isinstance(value, NotEstimable):
+        return ScoreValue(None, value.reason)
+    if not isinstance(value, Measured):
+        return ScoreValue(value)
+    # What rates an attack has, and how far each may be off: over halves of the subjects.
+    detail = attempt(halves.detail, function, value)
+    if isinstance(detail, Failed):
+        return ScoreValue(float(value), f"no rates: {detail.status}: {detail.reason}")
+    return ScoreValue(float(value), detail=detail.value)
 
 
 def _prior(training: TrainingSet) -> np.ndarray | None:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pyarrow import parquet
 
-from raredata_bench.bench.record import JobRecord, read_all, to_table
+from raredata_bench.bench import registry
+from raredata_bench.bench.record import JobRecord, read_all, to_groups, to_table
 from raredata_bench.errors import ConfigError, closest
+from raredata_bench.seeding import digest
 
 RECORDS = "records"
+PREDICTIONS = "predictions"
+# What the bootstrap over subjects reads of a prediction; curves of survival are left in the files.
+PREDICTED = ("cell", "subject", "label", "event", "time_days", "risk")
 COVERAGE = "coverage.json"
 VARIABLE = "RAREDATA_BENCH_RESULTS"
 NAME = re.compile(r"[^/\\\0]+")
@@ -66,27 +73,143 @@ def load_records(study: str, results: Path | None = None) -> tuple[list[JobRecor
     return read_all(folder)
 
 
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A study as it lies on disk, read once.
+
+    Parameters
+    ----------
+    name : str
+    folder : Path
+    records : sequence of JobRecord
+    broken : sequence of Path
+        Record files that are cut short, whose cells are missing here until the study is run again.
+    table : DataFrame
+        As :func:`load_table` returns it.
+    groups : DataFrame
+        As :func:`load_groups` returns it.
+    """
+
+    name: str
+    folder: Path
+    records: Sequence[JobRecord]
+    broken: Sequence[Path]
+    table: pd.DataFrame
+    groups: pd.DataFrame
+
+
+def load_study(study: str, results: Path | None = None) -> Study:
+    """Return everything that a study has recorded but its predictions, reading each record once.
+
+    Raises
+    ------
+    ConfigError
+        There is no such study; the message names the nearest one.
+    """
+    records, broken = load_records(study, results)
+    folder = study_folder(study, results)
+    table = table_of(records)
+    table.attrs = {
+        "study": study,
+        "records": len(records),
+        "incompatible": _incompatible(records, folder / COVERAGE),
+        "git": sorted(set(revisions(records))),
+        "config": config_hash(records),
+        "broken": [str(path) for path in broken],
+        # A tuple of words: frames copy their attributes, deeply, at every step.
+        "unchanged": _unchanged(records),
+    }
+    return Study(study, folder, records, broken, table, groups_of(records))
+
+
 def load_table(study: str, results: Path | None = None) -> pd.DataFrame:
     """Return the long table of a study: one row per (cell, scorer).
 
-    Columns as in :func:`raredata_bench.bench.record.to_table`, and ``version``, that of the record. ``attrs`` holds
+    Columns as in :func:`raredata_bench.bench.record.to_table`, ``version``, that of the record, and ``address``, which
+    names its files. ``attrs`` holds
     ``study``, ``records`` (their number), ``incompatible`` (axes and reason of what does not apply), ``git`` (code
-    revisions) and ``broken`` (files cut short, whose cells are missing here until the study is run again).
+    revisions), ``config`` (see :func:`config_hash`) and ``broken`` (files cut short, whose cells are missing here until
+    the study is run again) and ``unchanged`` (datasets that were loaded with the settings of their own file).
     """
-    records, broken = load_records(study, results)
+    return load_study(study, results).table
+
+
+def config_hash(records: Iterable[JobRecord]) -> str:
+    """Return 12 digits that stand for the resolved configurations of all records, empty where there are none."""
+    configs = {json.dumps(record.config, sort_keys=True, default=str) for record in records if record.config}
+    return digest(sorted(configs), 12) if configs else ""
+
+
+def load_predictions(study: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the out-of-fold predictions of the cells of a long table, one row per subject judged.
+
+    Parameters
+    ----------
+    study : Path
+        Folder of the study.
+    table : DataFrame
+        Its long table, with ``address``.
+
+    Returns
+    -------
+    DataFrame
+        :data:`PREDICTED` and ``p_0, p_1, ...``, as far as anything was predicted; empty where no file is there.
+    """
+    if "address" not in table:
+        return pd.DataFrame()
+    parts = []
+    for address in sorted(set(table.loc[table["learner"].notna(), "address"])):
+        path = study / PREDICTIONS / f"{address}.parquet"
+        if path.is_file():
+            held = parquet.ParquetFile(path)
+            names = [name for name in held.schema_arrow.names if name in PREDICTED or name.startswith("p_")]
+            parts.append(held.read(columns=names).to_pandas())
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def table_of(records: Sequence[JobRecord]) -> pd.DataFrame:
+    """Return the long table of records, wherever they were read from, without ``attrs``; see :func:`load_table`."""
     table = to_table(records)
     versions = {record.job: record.version for record in records}
     if len(table):
         table["version"] = table["job"].map(versions)
+        table["address"] = table["job"].map({record.job: record.address or record.job for record in records})
         table["dataset"] = _distinct(table)
-    table.attrs = {
-        "study": study,
-        "records": len(records),
-        "incompatible": _incompatible(records, study_folder(study, results) / COVERAGE),
-        "git": sorted(set(_revisions(records))),
-        "broken": [str(path) for path in broken],
-    }
     return table
+
+
+def _unchanged(records: Sequence[JobRecord]) -> tuple[str, ...]:
+    """Return the datasets of which no record was made with other settings than those that their file states."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        settings = record.config.get("dataset")
+        if settings is not None:
+            text = json.dumps(settings, sort_keys=True, default=str)
+            found.setdefault(str(record.axes["dataset"]), set()).add(text)
+    known = registry.options("dataset")
+    own = {key: {"key": key, **registry.node("dataset", key)} for key in found if key in known}
+    # Records hold settings without the facts of a component.
+    texts = {
+        key: json.dumps({name: v for name, v in node.items() if name != "info"}, sort_keys=True, default=str)
+        for key, node in own.items()
+    }
+    return tuple(sorted(key for key, text in texts.items() if found[key] == {text}))
+
+
+def load_groups(study: str, results: Path | None = None) -> pd.DataFrame:
+    """Return the long table of a study's scores by subgroup; empty where no subgroup is declared.
+
+    Columns as in :func:`raredata_bench.bench.record.to_groups`; datasets are named as in :func:`load_table`.
+    """
+    return groups_of(load_records(study, results)[0])
+
+
+def groups_of(records: Sequence[JobRecord]) -> pd.DataFrame:
+    """Return the scores by subgroup of records; see :func:`load_groups`."""
+    groups = to_groups(records)
+    if len(groups):
+        groups["dataset"] = _distinct(groups)
+    return groups
 
 
 def _distinct(table: pd.DataFrame) -> pd.Series:
@@ -113,7 +236,8 @@ def _incompatible(records: list[JobRecord], path: Path) -> list[dict[str, Any]]:
     return planned + refused
 
 
-def _revisions(records: list[JobRecord]) -> Iterator[str]:
+def revisions(records: Iterable[JobRecord]) -> Iterator[str]:
+    """Yield the code revision of every record that has one."""
     for record in records:
         found: Any = record.environment.get("git")
         if isinstance(found, Mapping):

@@ -22,6 +22,7 @@ from raredata_bench.bench.planner import AUTO_TASKS
 from raredata_bench.cli.common import console
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import ConfigError, IncompatibleError
+from raredata_bench.report.rules import headline
 from raredata_bench.scoring.utility import MIN_FOR_LEVEL
 
 COLOURS = {"problem": "bold red", "warning": "yellow", "note": "dim"}
@@ -68,6 +69,7 @@ def facts(cohort: Cohort, key: str) -> dict[str, Any]:
         "columns": len(cohort.schema.columns),
         "forbids": dict(cohort.schema.forbids),
         "notes": list(cohort.notes),
+        "rules": None if cohort.rules is None else cohort.rules.summary(),
     }
 
 
@@ -121,6 +123,8 @@ def show(screen: Console, cohort: Cohort, key: str, found: Audit, protocol: list
         screen.print()
         for alteration, reason in cohort.schema.forbids:
             screen.print(f"refused: methods that make a {escape(alteration)}, for {escape(reason)}")
+    if cohort.rules is not None:
+        screen.print(f"\nrules ([dim]{escape(cohort.rules.where)}[/]): {escape(headline(cohort.rules))}")
     if cohort.notes:
         screen.print("\nwhat loading did:")
         for note in cohort.notes:

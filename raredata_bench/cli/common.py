@@ -10,8 +10,10 @@ import pandas as pd
 from rich.console import Console
 
 from raredata_bench.bench import registry
+from raredata_bench.bench.record import EQUALISED_ODDS
 from raredata_bench.errors import ConfigError
 from raredata_bench.facts import ScorerInfo
+from raredata_bench.leaderboard.fairness import fairness
 from raredata_bench.leaderboard.rank import leaderboard
 
 WIDTH = 100
@@ -58,6 +60,20 @@ def leaderboard_of(table: pd.DataFrame, impute: str = "none") -> pd.DataFrame:
         table = table[~table["scorer"].isin(unknown)]
         table = table.assign(primary=table["primary"].where(~table["primary"].isin(unknown), None))
     return leaderboard(table, scorers=facts, impute=impute)
+
+
+def known_groups(groups: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, ScorerInfo]]:
+    """Return the scores by subgroup whose scorer is installed here, and the facts of these scorers."""
+    if groups.empty:
+        return groups, {}
+    facts, _ = scorer_facts(groups)
+    return groups[groups["scorer"].isin([*facts, EQUALISED_ODDS])], facts
+
+
+def fairness_of(groups: pd.DataFrame) -> pd.DataFrame:
+    """Return the gaps between subgroups of a long table of scores by subgroup."""
+    known, facts = known_groups(groups)
+    return fairness(known, scorers=facts)
 
 
 def warn_broken(attrs: Mapping[object, object]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,20 @@ from raredata_bench.bench.record import write_atomic
 from raredata_bench.cli.common import console
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import ConfigError
+from raredata_bench.scoring.membership import TPR
 from raredata_bench.scoring.quality import quality
 
 EPILOG = """\
 REAL is a table (then name the outcome: dataset.target=diagnosis, or --schema cohort.yaml), a cohort.yaml, or the key of
 a dataset. SYNTHETIC has its columns, in any order. Privacy needs --holdout: patients that were not used.
 1 is as good as another sample of real patients of the same size. 0 is as bad as rows drawn at random within the ranges
-of the columns; of diversity, as a tenth of the patients repeated; of privacy, as copies of all of them.
+of the columns; of diversity, as a tenth of the patients repeated; of privacy, as copies of all of them; of rules, as
+rows that break all of them; of known differences between classes, as a coin that is tossed for each.
 Exit status: 0; 2 where the files do not fit."""
 FORMATS = ("table", "json", "csv")
 TITLES = {"fidelity": "Fidelity: like patients?", "diversity": "Diversity: all kinds of them?",
-          "privacy": "Privacy: nobody repeated?", "plausibility": "Plausibility: could they be patients?"}  # fmt: skip
+          "privacy": "Privacy: nobody repeated?", "plausibility": "Plausibility: could they be patients?",
+          "fairness": "Fairness: every subgroup at its share?"}  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> int:
@@ -60,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     if given.format == "table" and given.output is None:
         show(console(), found, real, made, held)
         return 0
-    text = found.rows.to_csv(index=False) if given.format == "csv" else as_json(found)
+    text = as_csv(found) if given.format == "csv" else as_json(found)
     if given.output is None:
         print(text)
     else:
@@ -73,6 +76,12 @@ def as_json(found: Compared) -> str:
     """Return the rows as a JSON list; what is not estimable is null."""
     rows = [{k: _plain(v) for k, v in row.items()} for row in found.rows.to_dict("records")]
     return json.dumps(rows, indent=1, allow_nan=False)
+
+
+def as_csv(found: Compared) -> str:
+    """Return the rows as CSV, ``detail`` as JSON within it."""
+    detail = found.rows["detail"].map(lambda value: json.dumps(value) if value else "")
+    return found.rows.assign(detail=detail).to_csv(index=False)
 
 
 def _plain(value: Any) -> Any:
@@ -115,6 +124,9 @@ def show(out: Console, found: Compared, real: Cohort, made: Cohort, held: Cohort
             out.print(Padding(_table(shown), (0, 0, 0, 2)))
         for reason, keys in _reasons(rows).items():
             out.print(Padding(f"[dim]{', '.join(keys)}: {escape(reason)}[/dim]", (0, 0, 0, 2)))
+        attacks = [row for row in shown if row["detail"]]
+        if attacks:
+            out.print(Padding(_attacks(attacks), (1, 0, 0, 2)))
     out.print()
     out.print(
         "score: 1 as good as another real sample of this size, 0 as bad as the bad reference; with 95 % interval."
@@ -137,6 +149,27 @@ def _reasons(rows: Sequence[dict[Hashable, Any]]) -> dict[str, list[str]]:
         if row["reason"]:
             out.setdefault(str(row["reason"]), []).append(str(row["scorer"]))
     return out
+
+
+def _attacks(rows: Sequence[dict[Hashable, Any]]) -> Table:
+    """Return how often each attack succeeds on training rows, and on others."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("how often it succeeds")
+    for name in ("on rows used", "on rows held out (control)"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        detail = row["detail"]
+        if TPR in detail:
+            table.add_row(str(row["scorer"]), _rate(detail[TPR]), "0.01 by choice")
+        else:
+            table.add_row(str(row["scorer"]), _rate(detail["rate"]), _rate(detail["control"]))
+    return table
+
+
+def _rate(found: Mapping[str, float | None]) -> str:
+    if found["low"] is None or found["high"] is None:
+        return f"{found['value']:.2f}"
+    return f"{found['value']:.2f} [{found['low']:.2f} to {found['high']:.2f}]".replace("[", r"\[")
 
 
 def _table(rows: Sequence[dict[Hashable, Any]]) -> Table:

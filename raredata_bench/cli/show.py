@@ -1,4 +1,4 @@
-"""``raredata-bench show CELL``: what one cell scored, or why it failed. Also takes the id of a job."""
+"""``raredata-bench show CELL``: what a cell scored, or why it failed; the cells of a job; the rules of a dataset."""
 
 from __future__ import annotations
 
@@ -12,23 +12,30 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from raredata_bench.bench import registry
+from raredata_bench.bench.material import load_named
 from raredata_bench.bench.record import AXES, SCORED_STATUSES, CellRecord, JobRecord
 from raredata_bench.bench.studies import known_studies, load_records
 from raredata_bench.cli.common import RESULTS_HELP, console, results_argument
+from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import ConfigError, closest
+from raredata_bench.report.rules import ABOUT, headline, rules_view
 from raredata_bench.report.text import NOTHING, number
 
 MOST = 6
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print one cell, or one job with its cells."""
+    """Print one cell, one job with its cells, or one dataset with its rules."""
     words, results = results_argument(argv)
     parser = argparse.ArgumentParser(prog="raredata-bench show", description=__doc__)
-    parser.add_argument("cell", metavar="CELL", help="id of a cell or of a job, or the beginning of one")
+    parser.add_argument("cell", metavar="CELL", help="id of a cell or of a job, or the beginning of one; or a dataset")
     parser.add_argument("--study", help="look in this study only")
     parser.add_argument("--results", metavar="DIR", help=RESULTS_HELP)
     given = parser.parse_args(words)
+    if given.cell in registry.options("dataset") or Path(given.cell).suffix in (".yaml", ".yml"):
+        _dataset(console(), *load_named(given.cell, {}))
+        return 0
     study, record, cell = find(given.cell, given.study, results)
     screen = console()
     if cell is None:
@@ -105,6 +112,20 @@ def _cell(screen: Console, study: str, record: JobRecord, cell: CellRecord) -> N
     if cell.log:
         screen.print("\n[bold]End of its log[/]")
         screen.print(cell.log.rstrip(), markup=False, soft_wrap=True)
+
+
+def _dataset(screen: Console, cohort: Cohort, key: str) -> None:
+    info = registry.info_of("dataset", key)
+    screen.print(f"[bold]{escape(cohort.key)}[/]  {escape(info.label)}")
+    screen.print(escape(info.summary), soft_wrap=True)
+    shown = {"modality": cohort.schema.modality, "rows": len(cohort), **cohort.counts, "licence": info.licence}
+    _pairs(screen, {**shown, "source": info.source, "doi": info.doi})
+    if cohort.rules is None:
+        screen.print("\nNo rules are declared for it (conf/rules, or `rules:` in a cohort.yaml).")
+        return
+    screen.print(f"\n[bold]Rules[/] ({escape(cohort.rules.where)}): {escape(headline(cohort.rules))}\n")
+    screen.print(rules_view(cohort.rules))
+    screen.print(f"[dim]{ABOUT}[/]")
 
 
 def _counts(screen: Console, counts: Mapping[str, Any]) -> None:

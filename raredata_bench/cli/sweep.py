@@ -11,10 +11,11 @@ from rich.console import Console
 from raredata_bench.bench.grid import Words, sort_words
 from raredata_bench.bench.guard import Failed, Guard
 from raredata_bench.bench.registry import by_name
-from raredata_bench.bench.studies import load_table
+from raredata_bench.bench.studies import load_groups, load_table
 from raredata_bench.bench.sweep import Sweep, launch, prepare
-from raredata_bench.cli.common import leaderboard_of
+from raredata_bench.cli.common import known_groups, leaderboard_of
 from raredata_bench.cli.progress import Watch, duration
+from raredata_bench.report.fairness import write_fairness
 from raredata_bench.report.samples import write_pages
 from raredata_bench.report.tables import write_report
 from raredata_bench.report.terminal import render
@@ -32,7 +33,7 @@ launchers   hydra/launcher=joblib (default) | basic | any other Hydra launcher t
 
 A sweep that was stopped goes on where it was when the same command is given again."""
 ROUNDS = 2
-MIRROR = "raredata_bench.bench.tracking.mirror_study"
+MIRROR = "raredata_bench.cli.mirror.mirror_study"
 MIRROR_S = 900.0
 
 
@@ -111,6 +112,7 @@ def show(sweep: Sweep, console: Console) -> Path:
     render(board[board["dataset"].isin(set(mine["dataset"]))], table, console)
     pages = write_pages(sweep.folder.root, sweep.folder.root)
     write_report(table, board, sweep.folder.root, pages[0].relative_to(sweep.folder.root).as_posix() if pages else "")
+    write_fairness(*known_groups(load_groups(sweep.folder.name, sweep.folder.root.parent)), sweep.folder.root)
     return sweep.folder.root / "tables"
 
 
@@ -126,4 +128,4 @@ def _mirror(sweep: Sweep, console: Console) -> None:
             f"[yellow]MLflow was not updated[/yellow]: {answer.reason}. `{again}` catches up.", soft_wrap=True
         )
     else:
-        console.print(f"MLflow  {answer.value[2]}", soft_wrap=True)
+        console.print(f"MLflow  {answer.value[1]}", soft_wrap=True)

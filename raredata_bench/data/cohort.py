@@ -12,9 +12,10 @@ import numpy as np
 
 # The registrations of the payloads that every cohort may hold.
 from raredata_bench.data import blocks, features, omics, payloads, phenotypes, table  # noqa: F401
+from raredata_bench.data.rules import Rules
 from raredata_bench.data.target import count_strata, dtype_for, stratum_codes
 from raredata_bench.errors import CohortError
-from raredata_bench.schema import Schema
+from raredata_bench.schema import Schema, Subgroup
 
 # Fields by row that a cohort may lack: names, and what a simulator drew behind each row.
 OPTIONAL_ROWS = ("site", "group", "split")
@@ -76,6 +77,12 @@ class Cohort:
         How each row was made, by name (file size, recording length): for the audit only, no learner is handed it.
     notes : tuple of str
         What the loader did to the data and the reader of a card should know.
+    rules : Rules or None
+        What is declared of every patient, for scorers of plausibility. No part of the fingerprint: splits and seeds
+        are those of the data, whatever is known about them.
+    subgroups : tuple of Subgroup
+        Patients whose scores are also given apart. No part of the fingerprint: no split, no seed, no method depends on
+        them.
 
     Raises
     ------
@@ -100,6 +107,8 @@ class Cohort:
     latent: np.ndarray | None = None
     technical: tuple[tuple[str, np.ndarray], ...] = ()
     notes: tuple[str, ...] = ()
+    rules: Rules | None = None
+    subgroups: tuple[Subgroup, ...] = ()
 
     def __post_init__(self) -> None:
         n = payloads.n_rows(self.X)

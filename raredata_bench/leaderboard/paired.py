@@ -18,7 +18,8 @@ TINY = 1e-12
 class Paired:
     """Interval, test and resolution of mean differences, all float64 of the same shape; NaN where not estimable.
 
-    ``detectable`` is the true difference that a two-sided test at the interval's level finds in 80 % of studies.
+    ``error`` is the corrected standard error, with ``n - 1`` degrees of freedom; ``detectable`` is the true difference
+    that a two-sided test at the interval's level finds in 80 % of studies.
     """
 
     low: np.ndarray
@@ -26,6 +27,7 @@ class Paired:
     t: np.ndarray
     p: np.ndarray
     detectable: np.ndarray
+    error: np.ndarray
 
 
 def corrected_t(mean: ArrayLike, sd: ArrayLike, n: ArrayLike, folds: ArrayLike, level: float = LEVEL) -> Paired:
@@ -69,4 +71,4 @@ def corrected_t(mean: ArrayLike, sd: ArrayLike, n: ArrayLike, folds: ArrayLike, 
         half = np.where(still, 0.0, quantile * error)
         p = np.where(still, 1.0, 2 * stdtr(df, -np.abs(t)))
         detectable = (quantile + stdtrit(df, POWER)) * error
-    return Paired(mean - half, mean + half, t, p, detectable)
+    return Paired(mean - half, mean + half, t, p, detectable, np.where(still, 0.0, error))

@@ -1,35 +1,72 @@
-"""The tables of a study as files: CSV for everything, Markdown and LaTeX to read and to print."""
+"""The tables of a study as files: LaTeX, Markdown, HTML and CSV, each with what it was made from in its first line."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from raredata_bench.bench.record import AXES, SCORED_STATUSES, write_atomic
-from raredata_bench.leaderboard.rank import CELL, MIN_SPLITS, regime_order
+from raredata_bench.bench.record import JobRecord, write_atomic
+from raredata_bench.facts import ScorerInfo
+from raredata_bench.leaderboard.rank import IMPUTE, MIN_SPLITS, regime_order
+from raredata_bench.leaderboard.summary import Statistics
+from raredata_bench.report.tables_across import model_table, patients_table, ranks_table, tests_frame, tests_table
+from raredata_bench.report.tables_content import Content, installed_facts, judged, stamp_of
+from raredata_bench.report.tables_formats import LATEX_ESCAPES, Printed, latex_escape, to_csv
+from raredata_bench.report.tables_formats import to_html as page_of
+from raredata_bench.report.tables_formats import to_latex as latex_of
+from raredata_bench.report.tables_formats import to_markdown as markdown_of
+from raredata_bench.report.tables_main import main_table
+from raredata_bench.report.tables_other import (
+    coverage,
+    coverage_table,
+    failed_cells,
+    failures_table,
+    fairness_table,
+    synthetic_frame,
+    synthetic_tables,
+)
 from raredata_bench.report.text import MARKS, MEANINGS, NOTHING, budget_note, flags, interval, named_dataset, number
 
+__all__ = [
+    "LATEX_ESCAPES", "Content", "caption", "content_of", "coverage", "failed_cells", "latex_escape", "printed",
+    "to_csv", "to_markdown", "write_report", "write_tables",
+]  # fmt: skip
+
+FOLDER = "tables"
 # What a block of rows has in common comes first.
 BLOCK = ("dataset", "task", "scorer", "regime")
 HEADER = (*BLOCK, "method", "plan", "learner", "value", "gain over none", "95 % interval", "ran")
-LATEX_MARKS = {"up": r"\textbf{+}", "down": r"\textbf{-}", "partial": r"$^{\dagger}$", "leak": r"$^{\ddagger}$"}
 LEGEND = (
     "Gain: mean paired difference from none on the same splits, positive is better for every scorer; interval: "
     "corrected resampled t."
 )
-LATEX_ESCAPES = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "−": "$-$", "–": "--", "±": r"$\pm$", "×": r"$\times$",
-    "ρ": r"$\rho$", "<": r"$<$", ">": r"$>$", "|": r"\textbar{}", "[": "{[}", "]": "{]}", '"': r"\textquotedbl{}",
-}  # fmt: skip
+
+
+def content_of(
+    table: pd.DataFrame, board: pd.DataFrame, *, scorers: Mapping[str, ScorerInfo] | None = None,
+    found: Statistics | None = None, fair: pd.DataFrame | None = None, impute: str = IMPUTE[0],
+    records: Sequence[JobRecord] = (), private: frozenset[str] = frozenset(),
+) -> Content:  # fmt: skip
+    """Return what the tables are made of, without attributes that frames would copy at every step.
+
+    Parameters
+    ----------
+    table, board, found, fair, impute, records, private
+        As for :class:`raredata_bench.report.tables_content.Content`.
+    scorers : mapping of str to ScorerInfo or None
+        Facts of the scorers; None for what the registry says.
+    """
+    facts = installed_facts(table) if scorers is None else scorers
+    known = board[board["scorer"].isin(set(facts))]
+    return Content(table, known, facts, found, fair, impute, records, private)
 
 
 def write_report(table: pd.DataFrame, leaderboard: pd.DataFrame, folder: Path, samples: str = "") -> list[Path]:
-    """Write the tables of a study below ``folder`` and return their paths.
+    """Write the tables that need no statistics over datasets below ``folder`` and return their paths.
 
     Parameters
     ----------
@@ -45,51 +82,99 @@ def write_report(table: pd.DataFrame, leaderboard: pd.DataFrame, folder: Path, s
     Returns
     -------
     list of Path
-        ``leaderboard.csv`` (all scorers), ``leaderboard.md`` and ``.tex`` (each task's primary scorer),
-        ``leaderboard_all.md`` and ``.tex``, ``synthetic_scores.csv``, ``coverage.csv``, ``failures.csv``.
+        As :func:`write_tables`.
     """
-    text = caption(table, leaderboard)
-    link = f"\nRows made, to look at: [samples](../{samples}).\n" if samples else ""
-    learnt = leaderboard[leaderboard["learner"].notna()]
-    main = learnt[learnt["primary"].astype(bool)]
-    synthetic = leaderboard.loc[
-        leaderboard["learner"].isna(),
-        ["dataset", "task", "regime", "method", "plan", "scorer", "scorer_family", "higher_is_better", "value",
-         "reference", "normalised", "n_estimable", "coverage", "n_cells", "statuses", "family"],
-    ]  # fmt: skip
-    contents = {
-        "leaderboard.csv": to_csv(leaderboard),
-        "leaderboard.md": to_markdown(main, text) + link,
-        "leaderboard.tex": to_latex(main, text),
-        "leaderboard_all.md": to_markdown(learnt, text),
-        "leaderboard_all.tex": to_latex(learnt, text, label="tab:leaderboard-all"),
-        "synthetic_scores.csv": to_csv(synthetic),
-        "coverage.csv": to_csv(coverage(table)),
-        "failures.csv": to_csv(failed_cells(table)),
-    }
+    return write_tables(content_of(table, leaderboard), folder, samples)[0]
+
+
+def write_tables(
+    content: Content, folder: Path, samples: str = "", *, every: bool = False
+) -> tuple[list[Path], list[Printed]]:
+    """Write every table that can be made below ``folder``; return the paths, and the tables in the order of a paper.
+
+    Parameters
+    ----------
+    content : Content
+    folder : Path
+        The files go to ``tables`` in it: ``leaderboard.csv`` (all scorers) and ``leaderboard.md, .tex, .html`` (each
+        task's primary scorer); ``synthetic_scores.csv`` and a table for each axis; ``coverage`` and ``failures``; with
+        statistics ``across, tests, mixed, patients``, ``omnibus.csv`` and ``pairs.csv``; ``fairness`` where there are
+        subgroups. Tables for people of an earlier call that this one does not make go away.
+    samples : str
+        Path below ``folder`` of the page of samples that ``leaderboard.md`` names; none for an empty one.
+    every : bool
+        Also ``leaderboard_all``: all scorers, to print.
+    """
+    stamp = stamp_of(content.table)
+    rows = judged(plain(content))
+    shown = printed(content, rows, every=every)
+    link = f"Rows made, to look at: [samples](../{samples})." if samples else ""
+    contents = {f"{name}.csv": to_csv(frame, stamp) for name, frame in _frames(content, rows).items()}
+    for one in shown:
+        contents[f"{one.key}.md"] = markdown_of(one, stamp, link if one.key == "leaderboard" else "")
+        contents[f"{one.key}.tex"] = latex_of(one, stamp)
+        contents[f"{one.key}.html"] = page_of(one, stamp)
     paths = []
-    for name, content in contents.items():
-        path = folder / "tables" / name
-        write_atomic(path, content)
-        paths.append(path)
-    return paths
+    for name, text in contents.items():
+        write_atomic(folder / FOLDER / name, text)
+        paths.append(folder / FOLDER / name)
+    for key in MADE:
+        for path in (folder / FOLDER / f"{key}.{ending}" for ending in ("md", "tex", "html", "csv")):
+            if path not in paths:
+                path.unlink(missing_ok=True)
+    return paths, shown
 
 
-# ------------------------------------------------------------------------------------------------------ formats
+# What is there in some studies only.
+MADE = ("across", "tests", "omnibus", "mixed", "patients", "pairs", "leaderboard_all")
 
 
-def to_csv(frame: pd.DataFrame) -> str:
-    """Return a frame as CSV; mappings are written as JSON, missing values as empty fields."""
-    plain = frame.copy()
-    for name in plain.columns:
-        if plain[name].map(lambda value: isinstance(value, dict)).any():
-            plain[name] = plain[name].map(json.dumps)
-    return plain.to_csv(index=False, lineterminator="\n")
+def plain(content: Content) -> Content:
+    """Return content whose table carries no attributes: frames copy them, deeply, at every step."""
+    table, board = content.table.copy(deep=False), content.board.copy(deep=False)
+    table.attrs, board.attrs = {}, {}
+    return replace(content, table=table, board=board)
+
+
+def printed(content: Content, rows: pd.DataFrame | None = None, *, every: bool = False) -> list[Printed]:
+    """Return the tables for people, empty ones left out but the main one, in the order of a paper."""
+    bare = plain(content)
+    rows = judged(bare) if rows is None else rows
+    main = main_table(bare, rows)
+    main = replace(main, caption=f"{caption(content.table, content.board)} {main.caption}")
+    found = content.found
+    pooled = [] if found is None else [make(found) for make in (ranks_table, tests_table, model_table, patients_table)]
+    others = [
+        *pooled, *synthetic_tables(bare), fairness_table(bare), failures_table(bare), coverage_table(content),
+        *([main_table(bare, rows, every=True)] if every else []),
+    ]  # fmt: skip
+    return [main, *(one for one in others if one)]
+
+
+def _frames(content: Content, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return what is written with all its digits."""
+    unlearnt = content.board[content.board["learner"].isna()]
+    whole = pd.concat([rows, unlearnt.reindex(columns=rows.columns)]) if len(rows) and len(unlearnt) else rows
+    marked = {name: whole[name].eq(True) for name in ("like_best", "is_best") if name in whole}
+    whole = whole.assign(**marked)
+    frames = {
+        "leaderboard": (whole if len(whole) else content.board).reset_index(drop=True),
+        "synthetic_scores": synthetic_frame(content.board), "coverage": coverage(content.table),
+        "failures": failed_cells(content.table, content.private),
+    }  # fmt: skip
+    if content.found is not None:
+        names = ("across", "mixed", "patients", "pairs")
+        frames |= {name: getattr(content.found, name) for name in names}
+        frames |= {"tests": tests_frame(content.found), "omnibus": content.found.omnibus}
+    return {name: frame for name, frame in frames.items() if len(frame) or name not in MADE}
+
+
+# ------------------------------------------------------------------------------------------------ for the terminal
 
 
 def to_markdown(board: pd.DataFrame, text: str = "") -> str:
     """Return rows of a leaderboard as a Markdown table with its caption and legend."""
-    rows = _rows(board, MARKS)
+    rows = _rows(board)
     widths = [max([len(head), *(len(row[i]) for row in rows)]) for i, head in enumerate(HEADER)]
 
     def line(cells: Sequence[str]) -> str:
@@ -100,59 +185,26 @@ def to_markdown(board: pd.DataFrame, text: str = "") -> str:
     return "\n".join([*head, *body, "", f"{LEGEND} {_legend(MARKS)}"]) + "\n"
 
 
-def to_latex(board: pd.DataFrame, text: str = "", label: str = "tab:leaderboard") -> str:
-    """Return rows of a leaderboard as a LaTeX table; it needs the packages booktabs and longtable."""
-    block, cut = len(BLOCK), len(HEADER) - len(BLOCK)
-    board = board.sort_values(list(BLOCK), key=_sizes, kind="stable")
-    head = " & ".join(latex_escape(name) for name in HEADER[block:]) + r" \\"
-    lines = [
-        r"% Needs \usepackage{booktabs,longtable}.",
-        r"\begingroup\footnotesize\setlength{\tabcolsep}{4pt}",
-        rf"\begin{{longtable}}{{@{{}}lll{'r' * (cut - 3)}@{{}}}}",
-        rf"\caption{{{latex_escape(f'{text} {LEGEND}')} {_legend(LATEX_MARKS, latex_escape)}}}\label{{{label}}}\\",
-        *(r"\toprule", head, r"\midrule", r"\endfirsthead"),
-        *(r"\toprule", head, r"\midrule", r"\endhead"),
-        *(r"\bottomrule", r"\endfoot"),
-    ]
-    last = None
-    for row in _rows(board, LATEX_MARKS, latex_escape):
-        if row[:block] != last:
-            lines += [r"\addlinespace"] if last is not None else []
-            lines.append(rf"\multicolumn{{{cut}}}{{@{{}}l}}{{\textbf{{{', '.join(row[:block])}}}}} \\")
-            last = row[:block]
-        lines.append(" & ".join(row[block:]) + r" \\")
-    return "\n".join([*lines, r"\end{longtable}", r"\endgroup"]) + "\n"
-
-
-def _sizes(column: pd.Series) -> pd.Series:
-    return column.map(lambda name: regime_order(str(name))) if column.name == "regime" else column
-
-
-def latex_escape(text: str) -> str:
-    """Return text in which no character means anything to LaTeX."""
-    return "".join(LATEX_ESCAPES.get(letter, letter) for letter in text)
-
-
 def _markdown_escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
 
-def _legend(marks: Mapping[str, str], escape: Any = str) -> str:
-    return "; ".join(f"{mark} {escape(MEANINGS[name])}" for name, mark in marks.items()) + "."
+def _legend(marks: Mapping[str, str]) -> str:
+    return "; ".join(f"{mark} {MEANINGS[name]}" for name, mark in marks.items()) + "."
 
 
-def _rows(board: pd.DataFrame, marks: Mapping[str, str], escape: Any = _markdown_escape) -> list[list[str]]:
+def _rows(board: pd.DataFrame) -> list[list[str]]:
     """Return the cells of each row as text."""
     out = []
     for row in board.to_dict(orient="records"):
         found = flags(row)
-        sign = "".join(mark for name, mark in marks.items() if name in found)
+        sign = "".join(mark for name, mark in MARKS.items() if name in found)
         named = {**row, "dataset": named_dataset(str(row["dataset"]), bool(row["simulated"]))}
-        axes = [escape(NOTHING if named[name] is None else str(named[name])) for name in HEADER[:7]]
+        axes = [_markdown_escape(NOTHING if named[name] is None else str(named[name])) for name in HEADER[:7]]
         ran = f"{round(row['coverage'] * row['n_cells'])}/{row['n_cells']}"
         gain = number(row["gain"], signed=True) if row["coverage"] else "did not run"
         shown = interval(row) if row["coverage"] else ""
-        out.append([*axes, escape(number(row["value"])), escape(gain) + sign, escape(shown or NOTHING), ran])
+        out.append([*axes, number(row["value"]), gain + sign, shown or NOTHING, ran])
     return out
 
 
@@ -198,36 +250,8 @@ def _ranges(cells: pd.DataFrame, axis: str, path: tuple[str, ...], integer: bool
         found.setdefault(str(key), []).extend(float(v) for v in level.values() if v is not None)
     form = "{:.0f}" if integer else "{:.2g}"
     texts = []
-    for key, values in found.items():
+    for key, values in sorted(found.items(), key=lambda pair: regime_order(pair[0])):
         if values:
             low, high = form.format(min(values)), form.format(max(values))
             texts.append(f"{key} {low}" if low == high else f"{key} {low} to {high}")
     return "; ".join(texts)
-
-
-def coverage(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per job: how many cells ran, in which statuses, or why the job does not apply."""
-    columns = [*AXES, "n_cells", "ran", "coverage", "statuses", "incompatible"]
-    rows: list[dict[str, Any]] = []
-    if len(table):
-        cells = table.drop_duplicates(CELL)
-        for key, group in cells.groupby(list(AXES), dropna=False, sort=True):
-            statuses = {str(name): int(n) for name, n in group["status"].value_counts().sort_index().items()}
-            ran = sum(n for name, n in statuses.items() if name in SCORED_STATUSES)
-            rows.append(
-                {**dict(zip(AXES, key, strict=True)), "n_cells": len(group), "ran": ran, "coverage": ran / len(group),
-                 "statuses": statuses, "incompatible": ""}
-            )  # fmt: skip
-    for entry in table.attrs.get("incompatible", ()):
-        axes = {axis: entry.get(axis) for axis in AXES}
-        rows.append({**axes, "n_cells": 0, "ran": 0, "incompatible": entry["reason"]})
-    return pd.DataFrame(rows, columns=columns)
-
-
-def failed_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per cell that brought no scores, with the phase it ended in and the reason."""
-    columns = ["cell", *CELL, "status", "phase", "reason"]
-    if table.empty:
-        return pd.DataFrame(columns=columns)
-    failed = table[~table["status"].isin(SCORED_STATUSES)].drop_duplicates("cell")
-    return failed[columns].reset_index(drop=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raredata_bench.contracts.scorers import NotEstimable
+from raredata_bench.contracts.scorers import Measured, NotEstimable, Rate
 from raredata_bench.scoring.pairs import Pair, View, averaged, costly, three_sets
 from raredata_bench.seeding import rng_for
 
@@ -22,7 +22,9 @@ PREDICATES, PARTS = 200, 3  # queries, and columns in each
 LEAST_COLUMNS = 3
 
 
-def excess(succeeded: np.ndarray, control: np.ndarray) -> float | NotEstimable:
+def excess(
+    succeeded: np.ndarray, control: np.ndarray, subjects: tuple[int, int] | None = None
+) -> Measured | NotEstimable:
     """Return ``(rate - control) / (1 - control)`` of attempts on training and on held-out rows, at most 1.
 
     Parameters
@@ -30,11 +32,19 @@ def excess(succeeded: np.ndarray, control: np.ndarray) -> float | NotEstimable:
     succeeded, control : ndarray of bool
         Whether each attempt did. How far the value may be off, half-samples of the subjects say: attempts on one person
         are no independent ones.
+    subjects : (int, int) or None
+        Persons behind the attempts on either side; None where each attempt is one.
+
+    Returns
+    -------
+    Measured or NotEstimable
+        The excess, with ``rate`` and ``control`` as its parts.
     """
     rate, usual = float(succeeded.mean()), float(control.mean())
     if usual == 1:
         return NotEstimable("the attack always succeeds on people who were not in the training set")
-    return (rate - usual) / (1 - usual)
+    tried, others = subjects or (succeeded.size, control.size)
+    return Measured((rate - usual) / (1 - usual), {"rate": Rate(rate, tried), "control": Rate(usual, others)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,15 +84,17 @@ class Known:
         return cls(members, others, known, levelled[varies], basis.std(axis=0), np.ptp(basis, axis=0))
 
     def apart(self, rows: np.ndarray) -> np.ndarray:
-        """Return how far rows (n, c) are from the synthetic ones in each column, float64 (c, n, m)."""
-        away = np.abs(rows.T[:, :, None] - self.made.T[:, None, :])
-        flat = self.levelled[:, None, None]
-        return np.asarray(np.where(flat, away > 0, away / np.where(self.levelled, 1.0, self.spread)[:, None, None]))
+        """Return how far rows (n, c) are from the synthetic ones in each column, float32 (c, n, m)."""
+        unit = np.where(self.levelled, 1.0, self.spread)
+        one, two = ((side / unit).T.astype(np.float32) for side in (rows, self.made))
+        away = one[:, :, None] - two[:, None, :]
+        np.abs(away, out=away)
+        away[self.levelled] = away[self.levelled] > 0
+        return np.asarray(away)
 
 
-def inference(known: Known, rows: np.ndarray) -> np.ndarray:
+def inference(known: Known, rows: np.ndarray, apart: np.ndarray) -> np.ndarray:
     """Return by column whether a row's value is that of the synthetic row most like it otherwise, bool (c, n)."""
-    apart = known.apart(rows)
     total = apart.sum(axis=0)
     out = np.empty(rows.shape[::-1], dtype=bool)
     for j in range(len(apart)):
@@ -92,16 +104,39 @@ def inference(known: Known, rows: np.ndarray) -> np.ndarray:
     return out
 
 
-def linked(known: Known, rows: np.ndarray) -> np.ndarray:
+def linked(apart: np.ndarray) -> np.ndarray:
     """Return whether the synthetic row most like each row in one half of the columns is so in the other, bool (n,)."""
-    apart = known.apart(rows)
     order = rng_for("halves", n=len(apart)).permutation(len(apart))
     one, two = (apart[part].sum(axis=0).argmin(axis=1) for part in np.array_split(order, 2))
     return np.asarray(one == two)
 
 
-def singled_out(known: Known, seed: int) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True, eq=False)
+class Attempts:
+    """Whether attacks on training rows, and on as many held-out ones, succeed: bool arrays, one value per attempt."""
+
+    inferred: tuple[np.ndarray, np.ndarray]
+    linked: tuple[np.ndarray, np.ndarray]
+    persons: tuple[int, int]
+
+
+def attempts(view: View) -> Attempts | NotEstimable:
+    """Return what both attacks that go by the nearest synthetic row achieve; distances are taken once and not kept."""
+    known = Known.of(view)
+    if isinstance(known, NotEstimable):
+        return known
+    inferred, found = [], []
+    for rows in (known.members, known.others):
+        apart = known.apart(rows)
+        inferred.append(inference(known, rows, apart))
+        found.append(linked(apart))
+    return Attempts((inferred[0], inferred[1]), (found[0], found[1]), _persons(view))
+
+
+def singled_out(known: Known, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return whether queries that fit one synthetic row fit one training row, and one held-out row, bool (k,) each.
+
+    The third array, int64 (k,), says which synthetic row each goes out from.
 
     A query takes three columns of a synthetic row: levels are to be equal, numbers at least as extreme, seen from the
     median of the synthetic rows.
@@ -121,15 +156,18 @@ def singled_out(known: Known, seed: int) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(np.where(level, values == wanted, numbers).all(axis=2).sum(axis=0))
 
     asked = fits(known.made) == 1
-    return fits(known.members)[asked] == 1, fits(known.others)[asked] == 1
+    return fits(known.members)[asked] == 1, fits(known.others)[asked] == 1, row[asked]
 
 
-def _attacked(view: View, attack: Callable[[Known, np.ndarray], np.ndarray]) -> float | NotEstimable:
+def _attacked(view: View, which: Callable[[Attempts], tuple[np.ndarray, np.ndarray]]) -> float | NotEstimable:
     """Return how an attack on rows of a view succeeds on training rows beyond as many held-out ones."""
-    known = Known.of(view)
-    return (
-        known if isinstance(known, NotEstimable) else excess(*(attack(known, r) for r in (known.members, known.others)))
-    )
+    found = view.once(attempts)
+    return found if isinstance(found, NotEstimable) else excess(*which(found), found.persons)
+
+
+def _persons(view: View) -> tuple[int, int]:
+    """Return the persons among the training and the held-out rows of a view."""
+    return len(np.unique(view.space.subject[view.twin])), len(np.unique(view.space.subject[view.holdout]))
 
 
 @three_sets
@@ -147,13 +185,14 @@ def attribute_inference(pair: Pair) -> float | NotEstimable:
     Returns
     -------
     float or NotEstimable
-        At most 1, lower is better; 0 on average for independent rows, near 1 for copies.
+        At most 1, lower is better; 0 on average for independent rows, near 1 for copies. It carries ``rate`` and
+        ``control``.
 
     References
     ----------
     arXiv:2211.10459
     """
-    return averaged(pair, lambda view: _attacked(view, inference))
+    return averaged(pair, lambda view: _attacked(view, lambda found: found.inferred))
 
 
 @three_sets
@@ -169,13 +208,14 @@ def linkability(pair: Pair) -> float | NotEstimable:
     Returns
     -------
     float or NotEstimable
-        At most 1, lower is better; 0 on average for independent rows, 1 for copies.
+        At most 1, lower is better; 0 on average for independent rows, 1 for copies. It carries ``rate`` and
+        ``control``.
 
     References
     ----------
     arXiv:2211.10459
     """
-    return averaged(pair, lambda view: _attacked(view, linked))
+    return averaged(pair, lambda view: _attacked(view, lambda found: found.linked))
 
 
 @three_sets
@@ -191,8 +231,8 @@ def singling_out(pair: Pair) -> float | NotEstimable:
     Returns
     -------
     float or NotEstimable
-        At most 1, lower is better; 0 on average for independent rows, 1 for copies. Not estimable where no query fits
-        one synthetic row alone.
+        At most 1, lower is better; 0 on average for independent rows, 1 for copies. It carries ``rate`` and
+        ``control``. Not estimable where no query fits one synthetic row alone.
 
     References
     ----------
@@ -205,7 +245,9 @@ def _singled_out(view: View) -> float | NotEstimable:
     known = Known.of(view)
     if isinstance(known, NotEstimable):
         return known
-    rate, control = singled_out(known, view.seed)
+    rate, control, origin = singled_out(known, view.seed)
     if not len(rate):
         return NotEstimable("no query fits one synthetic row alone")
-    return excess(rate, control)
+    # Queries from one synthetic row depend on each other, and so do those that meet one person.
+    tried, others = (min(n, len(np.unique(origin))) for n in _persons(view))
+    return excess(rate, control, (tried, others))

@@ -94,3 +94,33 @@ def rank_auc(positive: np.ndarray, score: np.ndarray) -> float:
     n_pos = int(positive.sum())
     n_neg = len(positive) - n_pos
     return float((ranks[positive].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg))
+
+
+def pair_auc(positive: np.ndarray, score: np.ndarray, fold: np.ndarray | None) -> float | None:
+    """Return :func:`rank_auc` over the pairs within folds, pairs in the right order summed by pairs summed.
+
+    Parameters
+    ----------
+    positive : ndarray of bool, shape (n,)
+    score : ndarray of float64, shape (n,)
+    fold : ndarray of int64, shape (n,), or None
+        None where all rows were judged by one model.
+
+    Returns
+    -------
+    float or None
+        In [0, 1]; None where no fold holds a pair.
+    """
+    won, pairs = 0.0, 0
+    for rows in folds_of(positive, fold):
+        n_pos = int(positive[rows].sum())
+        there = n_pos * (len(positive[rows]) - n_pos)
+        if there:
+            won += rank_auc(positive[rows], score[rows]) * there
+            pairs += there
+    return won / pairs if pairs else None
+
+
+def folds_of(rows: np.ndarray, fold: np.ndarray | None) -> list[slice | np.ndarray]:
+    """Return which rows each model judged: all of them where there is one model."""
+    return [slice(None)] if fold is None else [fold == one for one in np.unique(fold)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from raredata_bench.contracts.scorers import NotEstimable
-from raredata_bench.scoring.neighbours import inside, reach
 from raredata_bench.scoring.pairs import Pair, View, averaged
 
 
@@ -28,7 +27,7 @@ def recall(pair: Pair) -> float | NotEstimable:
     ----------
     arXiv:1904.06991
     """
-    return averaged(pair, lambda view: float(inside(view.hs.T, reach(view.ss, view.k)).any(axis=0).mean()))
+    return averaged(pair, lambda view: view.near.recall)
 
 
 def coverage(pair: Pair) -> float | NotEstimable:
@@ -48,7 +47,7 @@ def coverage(pair: Pair) -> float | NotEstimable:
     ----------
     arXiv:2002.09797
     """
-    return averaged(pair, lambda view: float(inside(view.hs, reach(view.hh, view.k)).any(axis=1).mean()))
+    return averaged(pair, lambda view: view.near.coverage)
 
 
 def unique_share(pair: Pair) -> float | NotEstimable:

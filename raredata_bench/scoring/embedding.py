@@ -81,7 +81,7 @@ def kid(pair: Pair) -> float | NotEstimable:
 
 
 def _kid(view: View) -> float | NotEstimable:
-    found = embedded(view)
+    found = view.once(embedded)
     return found if isinstance(found, NotEstimable) else polynomial_mmd(*found)
 
 
@@ -110,7 +110,7 @@ def frechet(pair: Pair) -> float | NotEstimable:
 
 
 def _frechet(view: View) -> float | NotEstimable:
-    found = embedded(view)
+    found = view.once(embedded)
     if isinstance(found, NotEstimable):
         return found
     moments = [part for rows in found for part in (rows.mean(axis=0), np.atleast_2d(np.cov(rows, rowvar=False)))]

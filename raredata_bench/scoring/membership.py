@@ -10,14 +10,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from raredata_bench.contracts.scorers import NotEstimable
+from raredata_bench.contracts.scorers import Measured, NotEstimable, Rate
 from raredata_bench.scoring.common import rank_auc
 from raredata_bench.scoring.neighbours import reach
 from raredata_bench.scoring.pairs import Copying, Pair, three_sets
+from raredata_bench.scoring.utility import rate_at
+from raredata_bench.seeding import rng_for
 
 LOW_QUANTILE = 0.05
 OUTLIERS = 0.1  # share of the training rows of a class that lie farthest from others
 FEWEST = 4  # rows of a side
+FPR, FEWEST_FOR_FPR = 0.01, 100  # held-out rows of a class, from which one in a hundred of them is a row
+TPR = "tpr_at_1_fpr"
 
 
 @three_sets
@@ -66,7 +70,9 @@ def mia_distance(pair: Pair) -> float | NotEstimable:
     -------
     float or NotEstimable
         In [0, 1], lower is better; .5 on average for independent rows, with a spread of .1 at 20 a side. Pairs of a
-        training and a held-out row are pooled over classes.
+        training and a held-out row are pooled over classes. Where a class has 100 held-out rows it carries
+        ``tpr_at_1_fpr``: the share of training rows found where one in a hundred others is taken for one; .01 by
+        chance. It has an interval from 200 on, of which a half is enough.
 
     References
     ----------
@@ -97,7 +103,8 @@ def mia_density(pair: Pair) -> float | NotEstimable:
     Returns
     -------
     float or NotEstimable
-        In [0, 1], lower is better; .5 on average for independent rows. Pairs are pooled over classes.
+        In [0, 1], lower is better; .5 on average for independent rows. Pairs are pooled over classes. Where 100
+        held-out rows of a class are judged it carries ``tpr_at_1_fpr``, as ``mia_distance`` does.
 
     References
     ----------
@@ -125,7 +132,7 @@ def _attack(pair: Pair, scores: Callable[[Copying], tuple[np.ndarray, np.ndarray
     """Return the AUROC of members against others, pairs pooled over classes."""
     if pair.reason:
         return NotEstimable(pair.reason)
-    won, pairs = 0.0, 0
+    won, pairs, found, tried, persons = 0.0, 0, 0.0, 0, 0
     for part in pair.copying:
         if len(part.members) < FEWEST or len(part.others) < FEWEST:
             continue
@@ -133,34 +140,58 @@ def _attack(pair: Pair, scores: Callable[[Copying], tuple[np.ndarray, np.ndarray
         positive, there = np.repeat([True, False], [len(member), len(other)]), len(member) * len(other)
         won += rank_auc(positive, np.append(member, other)) * there
         pairs += there
-    return won / pairs if pairs else NotEstimable(f"no class has {FEWEST} training and {FEWEST} held-out rows")
+        if len(other) >= FEWEST_FOR_FPR:
+            found += rate_at(positive, np.append(member, other), 1 - FPR) * len(member)
+            tried += len(member)
+            persons += len(np.unique(pair.space.subject[part.members]))
+    if not pairs:
+        return NotEstimable(f"no class has {FEWEST} training and {FEWEST} held-out rows")
+    return Measured(won / pairs, {TPR: Rate(found / tried, persons)}) if tried else won / pairs
 
 
 def outlier_exposure(pair: Pair) -> float | NotEstimable:
     """Largest share of the synthetic rows that lie on one outlying patient of the training set.
 
     Outliers are the tenth of a class (one at least) that lies farthest from its nearest neighbour; on a patient are the
-    rows nearer than 95 % of all pairs of training rows are to each other. The mean over classes.
+    rows nearer than 95 % of all pairs of training rows are to each other. The mean over classes. The largest of several
+    shares grows as rows get fewer: it is taken over as many rows as are held out, and averaged over such parts of the
+    synthetic rows.
 
     Parameters
     ----------
     pair : Pair
-        All training rows of a class, up to 500 synthetic rows.
+        All training rows of a class, held-out rows, up to 500 synthetic rows.
 
     Returns
     -------
     float or NotEstimable
-        In [0, 1], lower is better: read it against its reference.
+        In [0, 1], lower is better. It carries itself as ``rate``, and as ``control`` the same of held-out rows:
+        patients who were not used lie near outliers too. Read it against its reference as well.
     """
     if pair.reason:
         return NotEstimable(pair.reason)
-    shares = []
+    shares, persons = [], [0, 0]
     for part in pair.copying:
-        if len(part.members) < FEWEST:
+        sides = (part.synthetic, part.others)
+        if len(part.members) < FEWEST or not min(map(len, sides)):
             continue
         within = pair.space.squared(part.members, part.members)
         alone = np.argsort(reach(within, 1))[::-1][: max(1, round(OUTLIERS * len(within)))]
         radius = np.quantile(within[np.triu_indices(len(within), 1)], LOW_QUANTILE)
-        near = pair.space.squared(part.synthetic, part.members[alone]) <= radius
-        shares.append(near.mean(axis=0).max())
-    return float(np.mean(shares)) if shares else NotEstimable(f"no class has {FEWEST} training rows")
+        near = [pair.space.squared(rows, part.members[alone]) <= radius for rows in sides]
+        shares.append([_largest(lying, min(map(len, sides)), pair.seed) for lying in near])
+        persons = [n + len(np.unique(pair.space.subject[rows])) for n, rows in zip(persons, sides, strict=True)]
+    if not shares:
+        return NotEstimable(f"no class has {FEWEST} training rows")
+    rate, control = (float(part) for part in np.mean(shares, axis=0))
+    return Measured(rate, {"rate": Rate(rate, persons[0]), "control": Rate(control, persons[1])})
+
+
+def _largest(lying: np.ndarray, size: int, seed: int) -> float:
+    """Return the largest share of rows on one patient, averaged over parts of ``size`` rows each, drawn at random.
+
+    ``lying`` bool (rows, patients) says which row lies on whom.
+    """
+    order = rng_for("exposed", seed=seed).permutation(len(lying))
+    parts = order[: len(order) // size * size].reshape(-1, size)
+    return float(lying[parts].mean(axis=1).max(axis=1).mean())

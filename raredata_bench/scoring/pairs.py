@@ -8,20 +8,23 @@ Euclidean ones between coded rows, taken by direct differences, so that equal ro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from raredata_bench.contracts.scorers import Comparison, NotEstimable
+from raredata_bench.contracts.scorers import Comparison, Measured, NotEstimable, Rate
 from raredata_bench.data.cohort import Cohort
-from raredata_bench.scoring.space import Space
+from raredata_bench.scoring.neighbours import Near, near_rows
+from raredata_bench.scoring.space import WIDE, Made, Space
 from raredata_bench.seeding import rng_for, seed_for
 
 MIN_ROWS = 8
 CLASS_ROWS = 15
 # Beyond these sizes a score changes less than between two draws of patients, and its cost grows with the square.
+MAX_TABLED = 1500  # rows of which all distances are taken at once where there are many columns
 MAX_ROWS, MAX_ROWS_IN_ALL, MAX_COPYING, MAX_BASIS = 100, 400, 500, 300
 Scorer = Callable[["Pair"], float | NotEstimable]
 # Two indicators that differ, as in the code of a categorical column.
@@ -91,6 +94,14 @@ class View:
     synthetic: np.ndarray
     pooled: bool
     seed: int
+    _made: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def once(self, make: Callable[[View], Made]) -> Made:
+        """Return ``make(view)`` of a module-level function, computed once: small things that several scorers share."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: Made = self._made[make]
+        return made
 
     @property
     def n(self) -> int:
@@ -120,6 +131,12 @@ class View:
     def hs(self) -> np.ndarray:
         """Held-out (rows) against synthetic (columns)."""
         return self.squared(self.holdout, self.synthetic)
+
+    @cached_property
+    def near(self) -> Near:
+        """What distances say: precision, density, recall, coverage and the mean discrepancy, worked out together."""
+        hh, ss, hs = (table.__getitem__ for table in (self.hh, self.ss, self.hs))
+        return near_rows(hh, ss, hs, self.hs.shape, self.k, self.basis.width)
 
     def features(self, rows: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         """Return coded rows, followed by indicators of the label where the view is pooled, float64 (n, q + labels)."""
@@ -172,6 +189,14 @@ class Pair:
 
     def __init__(self, source: Comparison | Layout) -> None:
         self._source = source
+        self._made: dict[Any, Any] = {}
+
+    def once(self, make: Callable[[Pair], Made]) -> Made:
+        """Return ``make(pair)`` of a module-level function, computed once."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: Made = self._made[make]
+        return made
 
     @cached_property
     def sizes(self) -> dict[str, int] | None:
@@ -247,6 +272,8 @@ def lay_out(given: Comparison, sizes: Mapping[str, int]) -> Layout:
     holdout = thinned(given.holdout, room, rng["holdout"])
     synthetic = thinned(given.synthetic, dict.fromkeys(names, MAX_COPYING), rng["synthetic"])
     space = Space.of([given.train, holdout, synthetic], given.coder, given.train)
+    if space.code.shape[1] > WIDE and len(space.code) <= MAX_TABLED:
+        space = space.tabled()
     edges = np.cumsum([0, len(given.train), len(holdout), len(synthetic)])
     part = [np.arange(low, high) for low, high in pairwise(edges)]
     codes = [names.index(name) for name in sizes]
@@ -294,7 +321,7 @@ def thinned(cohort: Cohort, room: Mapping[str, int], rng: np.random.Generator) -
 
 
 def averaged(pair: Pair, function: Callable[[View], float | NotEstimable]) -> float | NotEstimable:
-    """Return the plain mean of a score over the views, or why there is none."""
+    """Return the plain mean of a score over the views, and of what it was worked out from, or why there is none."""
     if pair.reason:
         return NotEstimable(pair.reason)
     values = []
@@ -303,7 +330,16 @@ def averaged(pair: Pair, function: Callable[[View], float | NotEstimable]) -> fl
         if isinstance(value, NotEstimable):
             return value
         values.append(value)
-    return float(np.mean(values))
+    mean, told = float(np.mean(values)), [value.parts for value in values if isinstance(value, Measured)]
+    if len(told) < len(values):
+        return mean
+    names = [name for name in told[0] if all(name in parts for parts in told)]
+    every = {name: [parts[name] for parts in told] for name in names}
+    parts = {
+        name: Rate(float(np.mean([one.value for one in rates])), sum(one.subjects for one in rates))
+        for name, rates in every.items()
+    }
+    return Measured(mean, parts)
 
 
 def costly(draws: int) -> Callable[[Scorer], Scorer]:
@@ -314,6 +350,22 @@ def costly(draws: int) -> Callable[[Scorer], Scorer]:
         return function
 
     return mark
+
+
+def worst_value(value: float) -> Callable[[Scorer], Scorer]:
+    """Mark a scorer whose bad reference is a value that needs no rows: a share of 0, a coin that is tossed."""
+
+    def mark(function: Scorer) -> Scorer:
+        function.__dict__["worst_value"] = value
+        return function
+
+    return mark
+
+
+def declared_worst(function: Scorer) -> float | None:
+    """Return the value that :func:`worst_value` set, or None."""
+    value: float | None = getattr(function, "worst_value", None)
+    return value
 
 
 def three_sets(function: Scorer) -> Scorer:

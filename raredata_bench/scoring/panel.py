@@ -15,12 +15,12 @@ from scipy.spatial.distance import cdist
 from scipy.stats import binom
 
 from raredata_bench.contracts.methods import synthetic_cohort
-from raredata_bench.contracts.scorers import NotEstimable
+from raredata_bench.contracts.scorers import Measured, NotEstimable
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import InfeasibleError
-from raredata_bench.facts import ScorerInfo
+from raredata_bench.facts import ScorerInfo, covers
 from raredata_bench.scoring.common import ScoreError
 from raredata_bench.scoring.pairs import (
     MIN_ROWS,
@@ -28,6 +28,7 @@ from raredata_bench.scoring.pairs import (
     Layout,
     Pair,
     Scorer,
+    declared_worst,
     draw,
     make_views,
     needs_three_sets,
@@ -45,21 +46,28 @@ REFERENCE_ROWS = 600
 SLACK = 1e-9
 # Observed continuous values from which two rows are not equal by chance.
 MEASURED = 3
+# Families of what rows of the box have in plenty, levels and subgroups: their bad reference is few patients, repeated.
+SHARED = ("diversity", "fairness")
 
 
 # --------------------------------------------------------------------------------------------------- facts and values
 
 
-def applies(info: ScorerInfo, outcome_kind: str, n_classes: int) -> bool:
+def applies(info: ScorerInfo, outcome_kind: str, n_classes: int, modality: str | None = None) -> bool:
     """Return whether a scorer is meant for an outcome: ``label``, ``survival`` or ``treatment``, of so many strata.
 
-    What depends on a fold (a class without a row) or on the number of classes beyond that is not estimable there.
+    With a ``modality``, also whether it is meant and fit for such rows; a scorer that names none is for all. What
+    depends on a fold (a class without a row) or on the number of classes beyond that is not estimable there.
     """
-    return outcome_kind in info.targets and n_classes >= 2
+    meant = modality is None or not info.modalities or covers(info.modalities, modality)
+    meant = meant and modality not in info.unfit
+    return meant and outcome_kind in info.targets and n_classes >= 2
 
 
 def checked(value: float | NotEstimable, info: ScorerInfo) -> float | NotEstimable:
-    """Return a scorer's value as a plain float within its declared range, or its reason for having none.
+    """Return a scorer's value as a float within its declared range, or its reason for having none.
+
+    What it was worked out from, where it tells, stays with it.
 
     Raises
     ------
@@ -75,7 +83,8 @@ def checked(value: float | NotEstimable, info: ScorerInfo) -> float | NotEstimab
     high = np.inf if info.high is None else info.high
     if not np.isfinite(number) or number < low - SLACK or number > high + SLACK:
         raise ScoreError(f"{info.key} returned {number:g}; its declared range is [{low:g}, {high:g}].")
-    return float(min(max(number, low), high))
+    number = float(min(max(number, low), high))
+    return Measured(number, value.parts) if isinstance(value, Measured) else number
 
 
 # --------------------------------------------------------------------------------------------------------- references
@@ -91,8 +100,8 @@ class Reference:
         Over draws.
     bad : float
         What the declared bad reference scores: the box (independent uniform values within the range of each column of
-        the training rows, their observed levels); for diversity, which such rows have in plenty, a tenth of the
-        training rows repeated; and for privacy copies of the training rows.
+        the training rows, their observed levels); for diversity and fairness, of which such rows have plenty, a tenth
+        of the training rows repeated; for privacy copies of the training rows; and for rules a declared value.
     n_star : int
         Rows on each side, over all strata.
     draws : int
@@ -194,10 +203,13 @@ def real_reference(real: RealPairs, info: ScorerInfo, function: Scorer) -> Refer
     privacy = info.family == "privacy"
     limit = reference_draws(function)
     good = (real.thirds if privacy or needs_three_sets(function) else real.halves)[:limit]
-    bad = (real.copies if privacy else real.few if info.family == "diversity" else real.box)[
+    bad = (real.copies if privacy else real.few if info.family in SHARED else real.box)[
         : None if limit is None else max(1, limit // 4)
     ]
     values: list[list[float]] = [[], []]
+    worst = declared_worst(function)
+    if worst is not None:
+        bad, values[1] = (), [worst]
     for pairs, into in zip((good, bad), values, strict=True):
         for pair in pairs:
             value = checked(function(pair), info)

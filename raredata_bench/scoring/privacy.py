@@ -52,11 +52,18 @@ def dcr_share(pair: Pair) -> float | NotEstimable:
 
 def _nearest(pair: Pair) -> tuple[np.ndarray, np.ndarray, float]:
     """Return distances to the nearest training row, of synthetic and of training rows, and what counts as 0."""
-    members = np.concatenate([rows.members for rows in pair.copying])
-    synthetic = np.concatenate([rows.synthetic for rows in pair.copying])
-    near = np.sqrt(pair.space.squared(synthetic, members).min(axis=1))
-    among = np.sqrt(reach(pair.space.squared(members, members), 1)) if len(members) > 1 else np.zeros(1)
-    return near, among, 1e-8 * float(np.sqrt(pair.space.code.shape[1]))
+    # Class by class, as the other scorers of copies ask for them, so that no distance is taken twice.
+    space, parts = pair.space, pair.copying
+    near, among = [], []
+    for rows in parts:
+        near.append(np.min([space.squared(rows.synthetic, part.members).min(axis=1) for part in parts], axis=0))
+        others = [space.squared(rows.members, part.members).min(axis=1) for part in parts if part is not rows]
+        alone = len(rows.members) < 2
+        own = np.full(1, np.inf) if alone else reach(space.squared(rows.members, rows.members), 1)
+        among.append(np.min([own, *others], axis=0))
+    known = np.concatenate(among)
+    zero = 1e-8 * float(np.sqrt(space.code.shape[1]))
+    return np.sqrt(np.concatenate(near)), np.sqrt(known) if len(known) > 1 else np.zeros(1), zero
 
 
 def exact_copies(pair: Pair) -> float | NotEstimable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -18,7 +19,9 @@ from raredata_bench.seeding import rng_for
 
 MOST_KNOWN, MOST_CELLS = 32, 1_000_000  # tables of distances that are kept, and the size of each
 MAX_COLUMNS = 400  # scored one by one
+WIDE, NEAR = 1000, 1e-6  # columns beyond which distances come from inner products, and what these are taken again for
 Describe = Callable[[Cohort], np.ndarray]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,10 @@ class Space:
         Stratum code; the person, as a number.
     time : ndarray of float64, shape (N,), or None
         Days to event or censoring, where the outcome has them; the stratum then says which.
+    indicator : ndarray of bool, shape (q,)
+        Columns of ``code`` that are indicators of one level each of a column of ``nominal``.
+    nominal : ndarray of int64
+        Positions in ``values`` of the columns that are coded by an indicator for each level.
     parts : tuple of Cohort
         The rows themselves, training ones first, for what reads pixels, samples, visits or rules: :meth:`described`.
     boxed : int or None
@@ -53,12 +60,15 @@ class Space:
     free: np.ndarray
     strata: np.ndarray
     subject: np.ndarray
+    indicator: np.ndarray
+    nominal: np.ndarray
     time: np.ndarray | None = None
     parts: tuple[Cohort, ...] = ()
     boxed: int | None = None
     table: np.ndarray | None = None
     _known: dict[tuple[bytes, bytes], np.ndarray] = field(default_factory=dict, repr=False)
     _described: dict[Describe, np.ndarray] = field(default_factory=dict, repr=False)
+    _made: dict[tuple[Any, bytes], Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, parts: Sequence[Cohort], coder: Coder, basis: Cohort, boxed: int | None = None) -> Space:
@@ -68,14 +78,14 @@ class Space:
         free = np.ones(coder.width, dtype=bool)
         free[[block.start for block in coder.blocks]] = False
         return cls(
-            code=np.concatenate(
-                [np.column_stack([coder.encode(part.X), e.code]) for part, e in zip(parts, extras, strict=True)]
-            ),
-            values=np.concatenate(
-                [np.column_stack([coder.filled(part.X), e.values]) for part, e in zip(parts, extras, strict=True)]
-            ),
+            code=_side_by_side([coder.encode_matrix(part.matrix) for part in parts], [e.code for e in extras]),
+            values=_side_by_side([coder.filled_matrix(part.matrix) for part in parts], [e.values for e in extras]),
             n_levels=np.array([*levels, *extras[0].n_levels], dtype=np.int64),
             free=np.append(free, extras[0].free),
+            indicator=np.append(
+                np.arange(coder.width) >= len(coder.numeric), np.array(extras[0].indicator, dtype=bool)
+            ),
+            nominal=np.append(coder.nominal, len(coder.schema.columns) + extras[0].nominal).astype(np.int64),
             strata=np.concatenate([part.strata for part in parts]),
             subject=np.unique(np.concatenate([part.subject.astype(str) for part in parts]), return_inverse=True)[1],
             time=np.concatenate([part.y["time_days"] for part in parts]) if _timed(basis) else None,
@@ -85,7 +95,15 @@ class Space:
 
     def tabled(self) -> Space:
         """Return the same rows with all distances computed once."""
-        return replace(self, table=cdist(self.code, self.code, "sqeuclidean"))
+        if self._wide:
+            # The same rows on both sides: half of the products are enough.
+            return replace(self, table=squared_distances(self.code, self.code))
+        every = np.arange(len(self.code))
+        return replace(self, table=self._squared(every, every))
+
+    @property
+    def _wide(self) -> bool:
+        return not self.indicator.any() or len(self.indicator) > WIDE
 
     def squared(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Return squared distances between rows ``a`` and ``b``, float64 (len(a), len(b))."""
@@ -94,12 +112,29 @@ class Space:
         # Half a dozen scorers ask for the same distances of all training rows.
         asked = (a.tobytes(), b.tobytes())
         found = self._known.get(asked)
+        if found is None and (turned := self._known.get(asked[::-1])) is not None:
+            return turned.T
         if found is None:
-            found = np.asarray(cdist(self.code[a], self.code[b], "sqeuclidean"))
+            found = self._squared(a, b)
             found.flags.writeable = False
             if len(self._known) < MOST_KNOWN and found.size <= MOST_CELLS:
                 self._known[asked] = found
         return found
+
+    def _squared(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        if self._wide:
+            return squared_distances(self.code[a], self.code[b])
+        # Rows that differ in a level differ in two indicators: one product says, exactly, in how many they agree.
+        plain, levels = self._plain
+        out = squared_distances(plain[a], plain[b])
+        agree = levels[a] @ levels[b].T
+        out += 2 * (len(self.nominal) - agree)
+        return out
+
+    @cached_property
+    def _plain(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the columns that are no indicators, float64, and those that are, float32."""
+        return np.ascontiguousarray(self.code[:, ~self.indicator]), self.code[:, self.indicator].astype(np.float32)
 
     def described(self, describe: Describe) -> np.ndarray:
         """Return a table of numbers about each row, computed once, float64 (N, k).
@@ -121,20 +156,36 @@ class Space:
             found = self._described[describe] = np.concatenate(tables)
         return found
 
+    def once(self, make: Callable[[Space, np.ndarray], Made], rows: np.ndarray) -> Made:
+        """Return ``make(space, rows)``, computed once: what is fitted on training rows and shared by many draws.
+
+        Parameters
+        ----------
+        make : callable
+            A module-level function (clusters, modules of genes); what it returns must not be changed.
+        rows : ndarray of int64
+            Positions of rows.
+        """
+        asked = (make, rows.tobytes())
+        if asked not in self._made:
+            self._made[asked] = make(self, rows)
+        made: Made = self._made[asked]
+        return made
+
     @cached_property
     def numeric(self) -> np.ndarray:
         """Positions in ``values`` of the numeric columns that are scored one by one, at most 400 of them."""
-        return _some(np.flatnonzero(self.n_levels == 0))
+        return some(np.flatnonzero(self.n_levels == 0))
 
     @cached_property
     def levelled(self) -> np.ndarray:
         """Positions in ``values`` of the levelled columns that are scored one by one, at most 400 of them."""
-        return _some(np.flatnonzero(self.n_levels > 0))
+        return some(np.flatnonzero(self.n_levels > 0))
 
     @cached_property
     def related(self) -> np.ndarray:
         """Positions in ``code`` of the columns whose correlations are scored, at most 400 of them."""
-        return _some(np.flatnonzero(self.free))
+        return some(np.flatnonzero(self.free))
 
     @cached_property
     def unit(self) -> np.ndarray:
@@ -149,6 +200,28 @@ class Space:
             (np.ones(2 * n), (np.tile(rows, 2), np.append(n + same, 2 * n + self.subject))), shape=(width, width)
         )
         return np.asarray(connected_components(links, directed=False)[1][:n], dtype=np.int64)
+
+
+def _side_by_side(tables: Sequence[np.ndarray], extras: Sequence[np.ndarray]) -> np.ndarray:
+    """Return tables one below the other, each beside its extra columns; wide tables are copied once only."""
+    whole = np.concatenate(tables)
+    return np.column_stack([whole, np.concatenate(extras)]) if extras[0].shape[1] else whole
+
+
+def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return squared Euclidean distances between rows (n, q) and (m, q), float64 (n, m); of equal rows exactly 0.
+
+    Direct differences, so that ties are ties, up to 1,000 columns; beyond, inner products, which take a tenth of the
+    time, and differences only where these would lose digits: among near rows.
+    """
+    if a.shape[1] <= WIDE:
+        return np.asarray(cdist(a, b, "sqeuclidean"))
+    norms = [np.einsum("ij,ij->i", side, side) for side in (a, b)]
+    both = norms[0][:, None] + norms[1]
+    out = np.asarray(both - 2 * (a @ b.T))
+    for i, j in zip(*np.nonzero(out < NEAR * both), strict=True):
+        out[i, j] = ((a[i] - b[j]) ** 2).sum()
+    return out
 
 
 def _uniform(table: np.ndarray, n: int, name: str) -> np.ndarray:
@@ -172,12 +245,15 @@ class _Extra:
     values: np.ndarray
     n_levels: list[int]
     free: list[bool]
+    indicator: list[bool]
+    nominal: np.ndarray
 
 
 def _outcome_columns(y: np.ndarray, reference: np.ndarray, basis: Cohort) -> _Extra:
     """Return what a method makes of the outcome beside the stratum: the log-time, and the arm of a trial."""
     names = y.dtype.names or ()
     code, values, levels, free = [np.empty((len(y), 0))], [np.empty((len(y), 0))], [], []
+    indicator: list[bool] = []
     if "time_days" in names:
         known = np.log(reference["time_days"])
         log_time = np.log(y["time_days"])
@@ -186,16 +262,19 @@ def _outcome_columns(y: np.ndarray, reference: np.ndarray, basis: Cohort) -> _Ex
         values.append(log_time[:, None])
         levels.append(0)
         free.append(True)
+        indicator.append(False)
     if "arm" in names:
         n_arms = len(basis.schema.target.arms)  # type: ignore[union-attr]
         code.append(np.eye(n_arms)[y["arm"]])
         values.append(y["arm"].astype(float)[:, None])
         levels.append(n_arms)
         free.extend([False, *[True] * (n_arms - 1)])
-    return _Extra(np.column_stack(code), np.column_stack(values), levels, free)
+        indicator.extend([True] * n_arms)
+    nominal = np.flatnonzero(np.array(levels, dtype=np.int64) > 0)
+    return _Extra(np.column_stack(code), np.column_stack(values), levels, free, indicator, nominal)
 
 
-def _some(columns: np.ndarray) -> np.ndarray:
+def some(columns: np.ndarray) -> np.ndarray:
     """Return all columns, or 400 of them which depend on their number only: the same for every method and draw."""
     if len(columns) <= MAX_COLUMNS:
         return columns

@@ -94,15 +94,16 @@ def horizons(train: Timed) -> tuple[float, float, float] | None:
     return float(low), float(middle), float(high)
 
 
-def concordance(data: Timed, risk: np.ndarray, weight: np.ndarray) -> float | None:
+def concordance(data: Timed, risk: np.ndarray, weight: np.ndarray, fold: np.ndarray | None = None) -> float | None:
     """Return the weighted share of comparable pairs in the right order, ties in risk one half; None without a pair.
 
     A pair is comparable where the earlier row has the event; a row censored at that very time counts as later.
-    ``weight`` float64 (n,) belongs to the earlier row.
+    ``weight`` float64 (n,) belongs to the earlier row. Where ``fold`` int64 (n,) is given, pairs are of one fold.
     """
     pairs, right = 0.0, 0.0
     for i in np.flatnonzero(data.event & (weight > 0)):
         later = (data.time > data.time[i]) | ((data.time == data.time[i]) & ~data.event)
+        later &= True if fold is None else fold == fold[i]
         pairs += weight[i] * later.sum()
         right += weight[i] * ((risk[later] < risk[i]).sum() + 0.5 * (risk[later] == risk[i]).sum())
     return float(right / pairs) if pairs > 0 else None
@@ -131,7 +132,7 @@ def harrell_c(outcome: Outcome) -> float | NotEstimable:
     if isinstance(given, NotEstimable):
         return given
     test, _, risk = given
-    value = concordance(test, risk, np.ones(len(risk)))
+    value = concordance(test, risk, np.ones(len(risk)), outcome.fold)
     return NotEstimable("the test fold holds no comparable pair") if value is None else value
 
 
@@ -161,7 +162,7 @@ def uno_c(outcome: Outcome) -> float | NotEstimable:
     found = horizons(train)
     if found is None:
         return NotEstimable("the training fold holds no event")
-    value = concordance(test, risk, _event_weights(test, train, found[2], power=2))
+    value = concordance(test, risk, _event_weights(test, train, found[2], power=2), outcome.fold)
     return NotEstimable("the test fold holds no comparable pair up to tau") if value is None else value
 
 
@@ -302,4 +303,9 @@ def td_auc(outcome: Outcome) -> float | NotEstimable:
         return NotEstimable(f"no row of the test fold is event-free after day {when:g}")
     weight = 1.0 / np.maximum(censoring_curve(train).before(test.time[case]), 1e-12)
     above = (risk[case][:, None] > risk[control][None, :]) + 0.5 * (risk[case][:, None] == risk[control][None, :])
-    return float(weight @ above.mean(axis=1) / weight.sum())
+    if outcome.fold is None:
+        return float(weight @ above.mean(axis=1) / weight.sum())
+    same = weight[:, None] * (outcome.fold[case][:, None] == outcome.fold[control][None, :])
+    if same.sum() == 0:
+        return NotEstimable(f"no fold holds an event up to day {when:g} and a row that is event-free after it")
+    return float((same * above).sum() / same.sum())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 
 from raredata_bench.contracts.scorers import NotEstimable, Outcome
-from raredata_bench.scoring.common import Labelled, complete, prevalence, rank_auc, two_class
+from raredata_bench.scoring.common import Labelled, complete, folds_of, pair_auc, prevalence, two_class
 
 LEVEL = 0.95
 MIN_FOR_LEVEL = 20
+NO_PAIR = "no fold holds rows of both classes that are to be told apart"
 
 
 def auroc(outcome: Outcome) -> float | NotEstimable:
@@ -37,9 +39,13 @@ def auroc(outcome: Outcome) -> float | NotEstimable:
     found = complete(outcome)
     if isinstance(found, NotEstimable):
         return found
-    if len(found.classes) == 2:
-        return rank_auc(found.y == 1, found.proba[:, 1])
-    return float(np.mean([rank_auc(found.y == k, found.proba[:, k]) for k in range(len(found.classes))]))
+    classes = [1] if len(found.classes) == 2 else range(len(found.classes))
+    return _mean([pair_auc(found.y == k, found.proba[:, k], outcome.fold) for k in classes])
+
+
+def _mean(values: Sequence[float | None]) -> float | NotEstimable:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else NotEstimable(NO_PAIR)
 
 
 def auroc_ovo(outcome: Outcome) -> float | NotEstimable:
@@ -62,12 +68,12 @@ def auroc_ovo(outcome: Outcome) -> float | NotEstimable:
     found = complete(outcome)
     if isinstance(found, NotEstimable):
         return found
-    pairs = []
+    pairs: list[float | None] = []
     for a, b in combinations(range(len(found.classes)), 2):
         rows = (found.y == a) | (found.y == b)
-        y, proba = found.y[rows], found.proba[rows]
-        pairs.append((rank_auc(y == a, proba[:, a]) + rank_auc(y == b, proba[:, b])) / 2)
-    return float(np.mean(pairs))
+        y, proba, fold = found.y[rows], found.proba[rows], None if outcome.fold is None else outcome.fold[rows]
+        pairs += [pair_auc(y == a, proba[:, a], fold), pair_auc(y == b, proba[:, b], fold)]
+    return _mean(pairs)
 
 
 def average_precision(positive: np.ndarray, score: np.ndarray) -> float:
@@ -108,7 +114,10 @@ def auprc(outcome: Outcome) -> float | NotEstimable:
     doi:10.1145/1143844.1143874
     """
     found = complete(outcome)
-    return found if isinstance(found, NotEstimable) else float(np.mean([ap for ap, _ in _precisions(found)]))
+    if isinstance(found, NotEstimable):
+        return found
+    parts = _precisions(found, outcome.fold)
+    return parts if isinstance(parts, NotEstimable) else float(np.mean([ap for ap, _ in parts]))
 
 
 def auprc_normalised(outcome: Outcome) -> float | NotEstimable:
@@ -131,16 +140,31 @@ def auprc_normalised(outcome: Outcome) -> float | NotEstimable:
     found = complete(outcome)
     if isinstance(found, NotEstimable):
         return found
-    return float(np.mean([(ap - chance) / (1 - chance) for ap, chance in _precisions(found)]))
+    parts = _precisions(found, outcome.fold)
+    if isinstance(parts, NotEstimable):
+        return parts
+    return float(np.mean([(ap - chance) / (1 - chance) for ap, chance in parts]))
 
 
-def _precisions(found: Labelled) -> list[tuple[float, float]]:
-    """Return average precision and its chance level for the last of two classes, or for every one of more."""
-    classes = [1] if len(found.classes) == 2 else range(len(found.classes))
-    n = len(found.y)
-    return [
-        (average_precision(found.y == k, found.proba[:, k]), chance_precision(int(found.counts[k]), n)) for k in classes
-    ]
+def _precisions(found: Labelled, fold: np.ndarray | None) -> list[tuple[float, float]] | NotEstimable:
+    """Return average precision and its chance level for the last of two classes, or for every one of more.
+
+    Of several folds it is the mean over all positives of the precision at their place in their own fold; a fold without
+    a negative, in which nothing can go wrong, adds none.
+    """
+    out = []
+    for k in [1] if len(found.classes) == 2 else range(len(found.classes)):
+        hit, score = found.y == k, found.proba[:, k]
+        parts = []
+        for rows in folds_of(hit, fold):
+            n, m = len(hit[rows]), int(hit[rows].sum())
+            if 0 < m < n or (fold is None and m):
+                parts.append((m, average_precision(hit[rows], score[rows]), chance_precision(m, n)))
+        if not parts:
+            return NotEstimable(NO_PAIR)
+        weight = np.array([m for m, _, _ in parts]) / sum(m for m, _, _ in parts)
+        out.append((float(weight @ [ap for _, ap, _ in parts]), float(weight @ [chance for _, _, chance in parts])))
+    return out
 
 
 def _decided(outcome: Outcome) -> tuple[np.ndarray, int] | NotEstimable:
@@ -227,7 +251,7 @@ def mcc(outcome: Outcome) -> float | NotEstimable:
     return float((np.trace(table) * n - called @ truth) / np.sqrt(spread)) if spread > 0 else 0.0
 
 
-def _rate_at(positive: np.ndarray, score: np.ndarray, level: float) -> float:
+def rate_at(positive: np.ndarray, score: np.ndarray, level: float) -> float:
     """Return the sensitivity where the specificity is ``level``, between ROC points by a straight line."""
     order = np.argsort(-score, kind="stable")
     last = np.append(score[order][1:] != score[order][:-1], True)
@@ -264,7 +288,7 @@ def sensitivity_at_95_specificity(outcome: Outcome) -> float | NotEstimable:
     y, score = found
     if (n := int((y == 0).sum())) < MIN_FOR_LEVEL:
         return NotEstimable(f"needs at least {MIN_FOR_LEVEL} negatives in the test fold; got {n}")
-    return _rate_at(y == 1, score, LEVEL)
+    return rate_at(y == 1, score, LEVEL)
 
 
 def specificity_at_95_sensitivity(outcome: Outcome) -> float | NotEstimable:
@@ -290,7 +314,7 @@ def specificity_at_95_sensitivity(outcome: Outcome) -> float | NotEstimable:
     y, score = found
     if (n := int((y == 1).sum())) < MIN_FOR_LEVEL:
         return NotEstimable(f"needs at least {MIN_FOR_LEVEL} positives in the test fold; got {n}")
-    return _rate_at(y == 0, -score, LEVEL)
+    return rate_at(y == 0, -score, LEVEL)
 
 
 def net_benefit(outcome: Outcome) -> float | NotEstimable:

@@ -3,12 +3,16 @@
 Four ladders start from fresh rows of a simulator, which no scorer may mark down: *noise* on every numeric column (up to
 four standard deviations), *permuted* columns (up to all of them, within classes), *lost* patients (up to nine tenths,
 from the far side of the first principal component, other fresh rows in their place), and *copies* of training rows (up
-to all).
+to all). Of images, volumes, sounds and histories these give rows of features. What lies behind them has ladders of its
+own (:mod:`raredata_bench.testing.spoiling`): *grain* (noise on pixels, voxels, samples and visits, up to .8 of their
+spread; lost reads of counts), *blur* (smoothed pixels, voxels and samples, flattened courses, expression near the mean
+of its class), and *gaps* (lost visits, up to nine tenths).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -16,21 +20,27 @@ from scipy.stats import spearmanr
 
 from raredata_bench.bench import registry
 from raredata_bench.bench.comparing import AXES
+from raredata_bench.bench.material import load_cohort
 from raredata_bench.contracts.methods import synthetic_cohort
 from raredata_bench.contracts.scorers import Comparison, NotEstimable
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
+from raredata_bench.errors import ConfigError
 from raredata_bench.schema import LabelTarget, SurvivalTarget
 from raredata_bench.scoring import panel
 from raredata_bench.scoring.pairs import Pair
+from raredata_bench.testing import spoiling
 
 NOISE = (0.0, 0.5, 1.0, 2.0, 4.0)
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 LOST = (0.0, 0.25, 0.5, 0.75, 0.9)
+GRAIN = (0.0, 0.1, 0.2, 0.4, 0.8)
 FEW = 10
 SIZES = {"n_per_class": 1, "patients": 1, "n": 2}  # what a simulator calls its size, and in how many classes
 POOL = 6  # fresh rows for each that is asked for
+# Parameters that simulators are also climbed with: reads for what needs zeros, and a year for what needs four visits.
+ALSO: Mapping[str, object] = {"scale": "counts", "landmark": 12}
 
 
 def simulators() -> list[str]:
@@ -93,6 +103,23 @@ def copied(fresh: Cohort, step: float, train: Cohort, each: int, rng: np.random.
 LADDERS: dict[str, tuple[Callable[..., Cohort], tuple[float, ...]]] = {
     "noise": (noisy, NOISE), "permuted": (permuted, SHARES), "lost": (lost, LOST), "copies": (copied, SHARES),
 }  # fmt: skip
+BEHIND: dict[str, tuple[spoiling.Spoil, tuple[float, ...]]] = {
+    "grain": (spoiling.grainy, GRAIN), "blur": (spoiling.blurred, LOST), "gaps": (spoiling.dropped, LOST),
+}  # fmt: skip
+
+
+def ladders_of(cohort: Cohort) -> dict[str, tuple[Callable[..., Cohort], tuple[float, ...]]]:
+    """Return the ladders that rows of this kind can climb: those of features, and those of what lies behind them."""
+    more = {name: (_behind(spoil), steps) for name, (spoil, steps) in BEHIND.items() if spoiling.can(spoil, cohort.X)}
+    return LADDERS | more
+
+
+def _behind(spoil: spoiling.Spoil) -> Callable[..., Cohort]:
+    def spoilt(fresh: Cohort, step: float, train: Cohort, each: int, rng: np.random.Generator) -> Cohort:
+        kept = first(fresh, each)
+        return synthetic_cohort(train, spoil(kept.X, kept, step, train, rng), kept.y, "ladder")
+
+    return spoilt
 
 
 def first(fresh: Cohort, each: int) -> Cohort:
@@ -107,37 +134,73 @@ def of(kept: Cohort, matrix: np.ndarray, train: Cohort) -> Cohort:
     return synthetic_cohort(train, payloads.from_features(train.X, matrix, train.schema), kept.y, "ladder")
 
 
-def drawn(key: str, each: int, seed: int) -> Cohort:
-    """Return so many rows of each class of a simulator, or as many as in two where it draws the classes too."""
+def drawn(key: str, each: int, seed: int, changed: Mapping[str, object] | None = None) -> Cohort:
+    """Return so many rows of each class of a simulator, or as many as in two where it draws the classes too.
+
+    Parameters
+    ----------
+    key : str
+    each : int
+        Rows, or patients where these have several.
+    seed : int
+    changed : mapping or None
+        Other parameters of the simulator.
+    """
     config = registry.node("dataset", key)
     size = next(name for name in SIZES if name in config)
-    cohort: Cohort = registry.build("dataset", key, {**config, size: SIZES[size] * each, "seed": seed})
-    return cohort
+    return load_cohort(key, {**config, **(changed or {}), size: SIZES[size] * each, "seed": seed})
 
 
-def climbed(key: str, each: int, seeds: int) -> Iterator[dict[str, object]]:
-    """Return what every scorer gives at every step of every ladder on a simulator, one row each."""
-    scorers = [one for one in registry.options("scorer") if registry.info_of("scorer", one).family in AXES]
+def variants(key: str) -> list[dict[str, object]]:
+    """Return the parameters with which a simulator is climbed: none, and each of those that it also takes."""
+    config = registry.node("dataset", key)
+    found: list[dict[str, object]] = [{}]
+    for name, value in ALSO.items():
+        if name in config:
+            with suppress(ConfigError):
+                drawn(key, 1, 0, {name: value})
+                found.append({name: value})
+    return found
+
+
+def climbed(
+    key: str, each: int, seeds: int, changed: Mapping[str, object] | None = None,
+    scorers: Sequence[str] | None = None, ladders: Sequence[str] | None = None,
+) -> Iterator[dict[str, object]]:  # fmt: skip
+    """Return what every scorer gives at every step of every ladder on a simulator, one row each.
+
+    Parameters
+    ----------
+    key : str
+        Of a simulator.
+    each, seeds : int
+        Rows of each class; times that everything is drawn anew.
+    changed : mapping or None
+        Other parameters of the simulator, which is then named with them.
+    scorers, ladders : sequence of str or None
+        Keys; None for all that there are.
+    """
+    known = [one for one in registry.options("scorer") if registry.info_of("scorer", one).family in AXES]
+    called = ", ".join([key, *(f"{name}={value}" for name, value in (changed or {}).items())])
     for seed in range(seeds):
-        train, holdout, fresh = (
-            drawn(key, each, 3 * seed),
-            drawn(key, 2 * each, 3 * seed + 1),
-            drawn(key, POOL * each, 3 * seed + 2),
-        )
+        sizes = (each, 2 * each, POOL * each)
+        train, holdout, fresh = (drawn(key, size, 3 * seed + i, changed) for i, size in enumerate(sizes))
         kind = "survival" if "time_days" in (train.y.dtype.names or ()) else "label"
         coder = Coder.fit(train)
-        for name, (spoil, steps) in LADDERS.items():
-            for place, step in enumerate(steps):
+        for name, (spoil, steps) in ladders_of(train).items():
+            for place, step in enumerate(steps if ladders is None or name in ladders else ()):
                 rows = spoil(fresh, step, train, each, np.random.default_rng([seed, place]))
                 pair = Pair(Comparison(train, holdout, rows, coder, seed))
-                for scorer in scorers:
+                for scorer in known if scorers is None else scorers:
                     info, function = registry.scorer(scorer)
-                    if not panel.applies(info, kind, len(train.schema.target.strata)):
+                    if not panel.applies(info, kind, len(train.schema.target.strata), train.schema.modality):
                         continue
                     value = panel.checked(function(pair), info)
                     if not isinstance(value, NotEstimable):
-                        yield {"dataset": key, "ladder": name, "step": place, "scorer": scorer, "family": info.family,
-                               "worth": panel.worth(value, info)}  # fmt: skip
+                        yield {
+                            "dataset": called, "ladder": name, "step": place, "scorer": scorer, "family": info.family,
+                            "worth": panel.worth(value, info),
+                        }  # fmt: skip
 
 
 def correlations(rows: pd.DataFrame) -> pd.DataFrame:

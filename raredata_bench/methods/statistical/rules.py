@@ -11,12 +11,12 @@ from raredata_bench.contracts.methods import Sampled, Synthesizer
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
+from raredata_bench.data.rules_language import Levels, Value
 from raredata_bench.data.target import survival_array
 from raredata_bench.errors import InfeasibleError
 from raredata_bench.methods.files import given_file
 from raredata_bench.methods.rows import members
 from raredata_bench.methods.statistical.rules_file import EMPIRICAL, Constraint, Rules, read
-from raredata_bench.methods.statistical.rules_language import Levels, Value
 
 BATCH = 32
 SHOWN = 5

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from raredata_bench.data.frames import outcome_names
+from raredata_bench.data.rules_language import Formula, FormulaError, Levels, Value
+from raredata_bench.data.rules_text import by_text, known, level_code, mapping, read_formula, read_yaml
 from raredata_bench.errors import ConfigError, closest
-from raredata_bench.methods.statistical.rules_language import Formula, FormulaError, Levels, Value, code_of
 from raredata_bench.schema import Column, Schema
 
 EMPIRICAL, CATEGORICAL, BINARY, CONSTANT = "empirical", "categorical", "binary", "constant"
@@ -174,25 +174,6 @@ class Rules:
     time: str | None
 
 
-class _TextLoader(yaml.SafeLoader):
-    """Safe yaml in which yes, no, on, off and dates stay text, and no key stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping, or say which key stands twice."""
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice", problem_mark=key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
-        return super().construct_mapping(node, deep)
-
-
-_TextLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in pairs if not tag.endswith((":bool", ":timestamp"))]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 def read(path: Path, schema: Schema) -> Rules:
     """Read a rules file for a schema.
 
@@ -202,17 +183,8 @@ def read(path: Path, schema: Schema) -> Rules:
         It is no yaml, or names a section, class, column, distribution, parameter, level or constraint that there is
         not; with the nearest name that there is.
     """
-    where = path.name
-    try:
-        # The loader is a SafeLoader.
-        raw = yaml.load(path.read_text(encoding="utf-8"), _TextLoader)
-    except yaml.MarkedYAMLError as error:
-        line = 1 + (error.problem_mark.line if error.problem_mark else 0)
-        raise ConfigError(f"{where}, line {line}: {error.problem}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where} cannot be read as yaml: {error}.") from None
-    body = _mapping(raw, where)
-    _known(body, SECTIONS, where, "section")
+    where, body = path.name, read_yaml(path)
+    known(body, SECTIONS, where, "section")
     outcome, *times = outcome_names(schema)
     time = times[0] if times else None
     columns = {column.name: column for column in schema.columns}
@@ -224,16 +196,16 @@ def read(path: Path, schema: Schema) -> Rules:
     read_entries = [_entry(entry, f"{where}, constraint {i}", columns) for i, entry in enumerate(entries, start=1)]
     whole = {name for _, names in read_entries for name in names}
     whole |= {column.name for column in schema.columns if column.kind == "count"}
-    common = _mapping(body.get("columns") or {}, f"{where}, columns")
-    classes = _mapping(body.get("classes") or {}, f"{where}, classes")
+    common = mapping(body.get("columns") or {}, f"{where}, columns")
+    classes = mapping(body.get("classes") or {}, f"{where}, classes")
     strata = schema.target.strata
-    _known(classes, strata, f"{where}, classes", "class")
+    known(classes, strata, f"{where}, classes", "class")
     plans, unnamed = {}, {}
     for name in strata:
         at = f"{where}, class {name!r}"
-        own = _mapping(_by_text(classes).get(name) or {}, at)
-        given = _by_text(common) | _by_text(own)
-        _known(given, columns, at, "column")
+        own = mapping(by_text(classes).get(name) or {}, at)
+        given = by_text(common) | by_text(own)
+        known(given, columns, at, "column")
         unnamed[name] = [column for column in columns if column not in given]
         drawn = dict.fromkeys(unnamed[name], EMPIRICAL) | given
         plans[name] = {
@@ -241,24 +213,6 @@ def read(path: Path, schema: Schema) -> Rules:
         }
     constraints = [one for one, _ in read_entries if one is not None] + _ranges(schema, time)
     return Rules(where, plans, unnamed, tuple(constraints), outcome, time)
-
-
-def _mapping(value: Any, where: str) -> Mapping[Any, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where}: names with what belongs to them are wanted (name: ...); got {value!r}.")
-    return value
-
-
-def _by_text(given: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(name): value for name, value in given.items()}
-
-
-def _known(given: Mapping[Any, Any], known: Any, where: str, what: str) -> None:
-    names = [str(one) for one in known]
-    for name in map(str, given):
-        if name not in names:
-            shown = ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
-            raise ConfigError(f"{where}: there is no {what} {name!r}; there are {shown}.{closest(name, names)}")
 
 
 def _spec(column: Column, said: Any, where: str, whole: bool) -> Spec:
@@ -275,37 +229,26 @@ def _spec(column: Column, said: Any, where: str, whole: bool) -> Spec:
         raise ConfigError(f"{where}: a {what} is drawn by {', '.join(allowed)}; got {kind!r}.{near}")
     if kind == CONSTANT:
         if column.levelled:
-            return Spec(column, kind, {}, where, _level(body, column, where))
-        return Spec(column, kind, {CONSTANT: _formula(body, where)}, where, whole=whole)
-    parameters = _mapping(body, f"{where}, {kind}")
+            return Spec(column, kind, {}, where, level_code(body, column.levels, where))
+        return Spec(column, kind, {CONSTANT: read_formula(body, where)}, where, whole=whole)
+    parameters = mapping(body, f"{where}, {kind}")
     if kind == CATEGORICAL:
-        shares = {_level(level, column, where): _formula(share, where) for level, share in parameters.items()}
+        shares = {
+            level_code(level, column.levels, where): read_formula(share, where) for level, share in parameters.items()
+        }
         return Spec(column, kind, shares, where)
     if kind == BINARY and len(column.levels) != 2:
         raise ConfigError(f"{where}: binary is for two levels; there are {list(column.levels)[:10]}.")
     defaults = dict(NUMERIC[kind].defaults) if kind in NUMERIC else {}
     wanted = list(NUMERIC[kind].bounds) if kind in NUMERIC else (["p"] if kind == BINARY else [])
-    _known(parameters, wanted, f"{where}, {kind}", "parameter")
+    known(parameters, wanted, f"{where}, {kind}", "parameter")
     absent = [name for name in wanted if name not in parameters and name not in defaults]
     if absent:
         raise ConfigError(f"{where}: {kind} needs {', '.join(wanted)}; {', '.join(absent)} is not given.")
-    given = defaults | _by_text(parameters)
-    return Spec(column, kind, {name: _formula(given[name], f"{where}, {name}") for name in wanted}, where, whole=whole)
-
-
-def _formula(written: Any, where: str) -> Formula:
-    try:
-        return Formula.parse(written)
-    except FormulaError as error:
-        raise FormulaError(f"{where}: {error}") from None
-
-
-def _level(value: Any, column: Column, where: str) -> int:
-    code = code_of(value, column.levels)
-    if code is None:
-        near = closest(str(value), map(str, column.levels))
-        raise ConfigError(f"{where}: there is no level {value!r}; there are {list(column.levels)[:10]}.{near}")
-    return code
+    given = defaults | by_text(parameters)
+    return Spec(
+        column, kind, {name: read_formula(given[name], f"{where}, {name}") for name in wanted}, where, whole=whole
+    )
 
 
 # ------------------------------------------------------------------------------------------------ constraints
@@ -324,15 +267,15 @@ def _entry(entry: Any, where: str, columns: Mapping[str, Column]) -> tuple[Const
     if not isinstance(entry, Mapping) or len(entry) != 1:
         raise ConfigError(f"{where}: one of {', '.join(PARTS)} is wanted, as in {{range: {{...}}}}; got {entry!r}.")
     kind, body = next((str(kind), body) for kind, body in entry.items())
-    _known({kind: None}, PARTS, where, "constraint")
+    known({kind: None}, PARTS, where, "constraint")
     if kind == "integer":
         names = [str(name) for name in (body if isinstance(body, list) else [body])]
-        _known(dict.fromkeys(names), columns, where, "column")
+        known(dict.fromkeys(names), columns, where, "column")
         if text := [name for name in names if columns[name].levelled]:
             raise ConfigError(f"{where}: {text[0]!r} has levels; only numbers can be whole.")
         return None, names
-    parts = _by_text(_mapping(body, where))
-    _known(parts, PARTS[kind], where, "part")
+    parts = by_text(mapping(body, where))
+    known(parts, PARTS[kind], where, "part")
     if absent := [part for part in PARTS[kind] if part not in parts and part not in ("low", "high")]:
         raise ConfigError(f"{where}: {kind} needs {', '.join(PARTS[kind])}; {absent[0]!r} is not given.")
     label = f"Constraint {where.rsplit(' ', 1)[1]} ({kind}: {', '.join(f'{k} {v}' for k, v in parts.items())})"
@@ -341,7 +284,7 @@ def _entry(entry: Any, where: str, columns: Mapping[str, Column]) -> tuple[Const
     named = parts.get("columns", [parts[part] for part in ("column", "of", "to") if part in parts])
     if not isinstance(named, list):
         raise ConfigError(f"{where}: columns is a list; got {named!r}.")
-    _known(dict.fromkeys(named), columns, where, "column")
+    known(dict.fromkeys(named), columns, where, "column")
     if not {"low", "high"} & set(parts):
         raise ConfigError(f"{where}: {kind} needs low, high or both.")
     return Constraint(label, _bounded([str(name) for name in named], kind, parts, where)), []
@@ -355,7 +298,7 @@ def _located(formula: Formula, where: str, columns: Mapping[str, Value], n: int,
 
 
 def _implies(parts: Mapping[str, Any], where: str) -> Check:
-    given, follows = _formula(parts["if"], f"{where}, if"), _formula(parts["then"], f"{where}, then")
+    given, follows = read_formula(parts["if"], f"{where}, if"), read_formula(parts["then"], f"{where}, then")
 
     def holds(columns: Mapping[str, Value], n: int) -> np.ndarray:
         condition = _located(given, f"{where}, if", columns, n, condition=True)
@@ -366,8 +309,8 @@ def _implies(parts: Mapping[str, Any], where: str) -> Check:
 
 def _bounded(names: Sequence[str], kind: str, parts: Mapping[str, Any], where: str) -> Check:
     """Return the check of a column, a sum or a ratio between bounds; what is not finite breaks it."""
-    each = [_formula(f"`{name}`", where) for name in names]
-    ends = {end: _formula(parts[end], f"{where}, {end}") for end in ("low", "high") if end in parts}
+    each = [read_formula(f"`{name}`", where) for name in names]
+    ends = {end: read_formula(parts[end], f"{where}, {end}") for end in ("low", "high") if end in parts}
 
     def holds(columns: Mapping[str, Value], n: int) -> np.ndarray:
         values = [_located(one, where, columns, n) for one in each]

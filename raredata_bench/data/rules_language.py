@@ -1,4 +1,4 @@
-"""Formulas of a rules file: arithmetic and comparisons over columns, read by a parser of its own and never executed."""
+"""Formulas of rules files: arithmetic and comparisons over columns, read by a parser of its own and never executed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import ast
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,16 @@ def code_of(value: Any, levels: Sequence[Any]) -> int | None:
     return next((c for c, level in enumerate(levels) if number is not None and _number(level) == number), None)
 
 
+def same_name(name: str, columns: Collection[str]) -> str | None:
+    """Return the column that a name in a formula means, or None.
+
+    The parser brings names to Unicode's normal form, columns stand as in their file.
+    """
+    if name in columns:
+        return name
+    return next((column for column in columns if unicodedata.normalize("NFKC", column) == name), None)
+
+
 def _number(value: Any) -> float | None:
     try:
         return float(value)
@@ -134,6 +144,13 @@ class Formula:
         if _depth(tree) > DEEPEST:
             raise FormulaError(f"{text[:80]!r} is nested deeper than {DEEPEST} levels.")
         return cls(text, tree, quoted)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns that it reads, in the order in which they occur."""
+        calls = {id(node.func) for node in ast.walk(self.tree) if isinstance(node, ast.Call)}
+        found = [node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name) and id(node) not in calls]
+        return tuple(dict.fromkeys(self.quoted.get(name, name) for name in found))
 
     def numbers(self, columns: Mapping[str, Value], n: int) -> np.ndarray:
         """Return the value for each of ``n`` rows, float64 (n,); not finite where a row makes it so.
@@ -228,14 +245,13 @@ class Formula:
 
     def _column(self, node: ast.Name, columns: Mapping[str, Value]) -> Value:
         name = self.quoted.get(node.id, node.id)
-        # The parser brings names to Unicode's normal form, columns stand as in their file.
-        found = {unicodedata.normalize("NFKC", column): column for column in columns} | {c: c for c in columns}
-        if name not in found:
+        found = same_name(name, columns)
+        if found is None:
             there = ", ".join(list(columns)[-10:])
             raise self._fail(
                 node, f"there is no column {name!r} up to here; there are {there}.{closest(name, columns)}"
             )
-        return columns[found[name]]
+        return columns[found]
 
     def _as_numbers(self, node: ast.expr, value: Value) -> np.ndarray:
         if not isinstance(value, Levels):

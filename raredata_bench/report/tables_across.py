@@ -1,0 +1,221 @@
+"""Tables over datasets: ranks and gains, tests, the mixed model, worth in patients; main and sensitivity analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import inf
+from typing import Any
+
+import pandas as pd
+
+from raredata_bench.leaderboard.rank import regime_order
+from raredata_bench.leaderboard.summary import Statistics
+from raredata_bench.report.tables_formats import Block, Cell, Column, Printed, slim
+from raredata_bench.report.text import NOTHING, missing, number
+
+IMPUTED = {
+    "none": "Main analysis: failed cells count as none",
+    "worst": "Sensitivity analysis: failed cells count as the worst on their split",
+}
+WEIGHED = {"equal": "every dataset one vote", "review": "weighed by the share of the modality in the review"}
+RANKS = (
+    Column("Method", right=False, fixed=True), Column("Datasets"), Column("Ran"), Column("Mean rank", fixed=True),
+    Column("Win / tie / loss", fixed=True), Column("Win rate"), Column("Mean gain", fixed=True),
+    Column("Median gain", fixed=True), Column("5th percentile"), Column("Harm", fixed=True), Column("Regret"),
+    Column("Remark", right=False, wrap=24),
+)  # fmt: skip
+TESTS = (
+    Column("Method", right=False, fixed=True), Column("Datasets", fixed=True), Column("Wilcoxon p"),
+    Column("p after Holm"), Column("P better"), Column("P equivalent"), Column("P worse"), Column("Elo"),
+    Column("95 %"), Column("Mean gain", fixed=True),
+)  # fmt: skip
+MODEL = (
+    Column("Method", right=False, fixed=True), Column("Datasets"), Column("Gain", fixed=True),
+    Column("95 %", fixed=True), Column("New dataset, 95 %", fixed=True), Column("Effect"), Column("95 %"),
+    Column("New dataset, 95 %"), Column("Bootstrap over datasets"),
+)  # fmt: skip
+WORTH = (
+    Column("Method", right=False, fixed=True), Column("Plan", right=False), Column("Size"),
+    Column("Gain", fixed=True), Column("Extra patients", fixed=True), Column("95 %", fixed=True),
+)  # fmt: skip
+
+
+def ranks_table(found: Statistics) -> Printed:
+    """Return ranks, wins and gains over datasets, for both ways of imputing and both weightings."""
+    blocks = [
+        Block(f"{IMPUTED.get(str(impute), impute)}; {WEIGHED.get(str(weighting), weighting)}", _each(rows, _ranked))
+        for (impute, weighting), rows in _grouped(found.across, ["impute", "weighting"])
+    ]
+    caption = (
+        f"{_pooled(found)} Win and loss: the gain leaves the region of practical equivalence (± {_rope(found)}); a tie "
+        "is half a win in the win rate. Harm: share of losses. Regret: 0 as good as the best method, chosen on other "
+        "splits than it is scored on, 1 as none. Mean rank: 1 is the best, among methods ranked on every dataset."
+    )
+    return slim(Printed("across", "Ranks and gains over datasets", caption, RANKS, blocks))
+
+
+def tests_frame(found: Statistics) -> pd.DataFrame:
+    """Return the rows of ``across`` that were tested, every dataset one vote, with Elo beside them."""
+    told = found.across[found.across["weighting"] == "equal"]
+    told = told.merge(found.elo[["impute", "entry", "elo", "elo_low", "elo_high"]], on=["impute", "entry"], how="left")
+    return told[told[["p_value", "p_better", "elo"]].notna().any(axis=1)]
+
+
+def tests_table(found: Statistics) -> Printed:
+    """Return tests against ``none`` and Elo, for both ways of imputing; nothing where nothing was tested."""
+    blocks = [
+        Block(IMPUTED.get(str(impute), str(impute)), _each(rows, _tested))
+        for (impute,), rows in _grouped(tests_frame(found), ["impute"])
+    ]
+    caption = (
+        f"{_pooled(found)} Wilcoxon's signed-rank test against none, Holm over methods; probabilities of the Bayesian "
+        f"signed-rank test that a method is better, equivalent (± {_rope(found)}) or worse. Elo by Bradley and Terry, "
+        "none at 1000, interval by a bootstrap over datasets; it hides how large a gain is. "
+        + " ".join(_omnibus(found))
+    )
+    return slim(Printed("tests", "Tests over datasets", caption.strip(), TESTS, blocks))
+
+
+def model_table(found: Statistics) -> Printed:
+    """Return the mixed model, a block for each regime, the primary one first."""
+    rows = found.mixed
+    names = (
+        sorted(set(rows["regime"]), key=lambda name: (name != "primary", regime_order(str(name)))) if len(rows) else []
+    )
+    blocks = []
+    for name in names:
+        held = rows[rows["regime"] == name].sort_values(["gain", "entry"], ascending=[False, True], kind="stable")
+        title = "Primary regime of each dataset" if name == "primary" else f"Regime {name}"
+        blocks.append(Block(title, _each(held, _modelled)))
+    parts = [
+        f"{one['component']} {number(one['sd'])}" + ("" if one["kept"] else " (dropped: singular)")
+        for one in found.mixed_parts.to_dict("records")
+    ]
+    scale = ", ".join(sorted(set(rows["scale"]))) if len(rows) else ""
+    caption = (
+        "Fixed effects of method and regime, random effects of dataset, dataset and method, and split; cells that "
+        "ran only. New dataset: where the gain on a dataset that is not among these would lie with 95 %. Effects are "
+        f"on the {scale} scale, gains on that of the scores. Standard deviations: {', '.join(parts)}."
+    )
+    return slim(Printed("mixed", "Mixed model over datasets", caption, MODEL, blocks))
+
+
+def patients_table(found: Statistics) -> Printed:
+    """Return what the gains are worth in real patients, a block for each dataset, task, learner and scorer."""
+    blocks = []
+    for (dataset, task, learner, scorer), rows in _grouped(found.patients, ["dataset", "task", "learner", "scorer"]):
+        moved = rows[rows["gain"] != 0].sort_values(["n", "gain"], ascending=[True, False], kind="stable")
+        still = [
+            f"{one['method']} ({one['plan']}, {one['regime']})" for one in rows[rows["gain"] == 0].to_dict("records")
+        ]
+        note = f"Gain 0, worth none: {', '.join(still)}." if still else ""
+        blocks.append(Block(f"{dataset} · {task} · {learner}: {scorer}", _each(moved, _worth), note))
+    caption = (
+        "How many real patients more per class (or events, in regimes that count these) would have done for none what "
+        "the method did, read from its learning curve made monotone; negative where the method does harm. Interval: "
+        "bootstrap over splits, widened as the corrected t is. Beyond: more (+) or fewer (−) than the sizes tell."
+    )
+    return slim(Printed("patients", "Worth in real patients", caption, WORTH, blocks))
+
+
+# --------------------------------------------------------------------------------------------------------------- rows
+
+
+def _grouped(frame: pd.DataFrame, names: list[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
+    """Yield groups in the order of the frame."""
+    if len(frame):
+        yield from frame.groupby(names, sort=False)
+
+
+def _each(rows: pd.DataFrame, line: Any) -> list[list[Cell]]:
+    return [line(row) for row in rows.to_dict(orient="records")]
+
+
+def _texts(*texts: str) -> list[Cell]:
+    return [Cell(text) for text in texts]
+
+
+def _ranked(row: Mapping[Any, Any]) -> list[Cell]:
+    control = row["family"] == "control" and row["method"] != "none"
+    return _texts(
+        f"{row['entry']} (control)" if control else str(row["entry"]), str(row["n_datasets"]), _share(row["coverage"]),
+        NOTHING if missing(row["mean_rank"]) else f"{row['mean_rank']:.2f}",
+        f"{row['wins']} / {row['ties']} / {row['losses']}", number(row["win_rate"]), number(row["mean_gain"], True),
+        number(row["median_gain"], True), number(row["worst_gain"], True), _share(row["harm"]), number(row["regret"]),
+        str(row["why"] or NOTHING),
+    )  # fmt: skip
+
+
+def _tested(row: Mapping[Any, Any]) -> list[Cell]:
+    return _texts(
+        str(row["entry"]), str(row["n_datasets"]), _p(row["p_value"]), _p(row["p_holm"]),
+        *(number(row[name]) for name in ("p_better", "p_equivalent", "p_worse")),
+        NOTHING if missing(row["elo"]) else f"{row['elo']:.0f}",
+        NOTHING if missing(row["elo_low"]) else f"[{row['elo_low']:.0f}, {row['elo_high']:.0f}]",
+        number(row["mean_gain"], True),
+    )  # fmt: skip
+
+
+def _modelled(row: Mapping[Any, Any]) -> list[Cell]:
+    ends = ("gain_low", "gain_high"), ("gain_new_low", "gain_new_high")
+    of_effect = ("effect_low", "effect_high"), ("new_low", "new_high"), ("boot_low", "boot_high")
+    return _texts(
+        str(row["entry"]), str(row["n_datasets"]), number(row["gain"], True), *(_ends(row, *one) for one in ends),
+        number(row["effect"], True), *(_ends(row, *one) for one in of_effect),
+    )  # fmt: skip
+
+
+def _worth(row: Mapping[Any, Any]) -> list[Cell]:
+    ends = [_many(row[name]) for name in ("extra_low", "extra_high")]
+    texts = (number(row["gain"], True), _many(row["extra"]), NOTHING if NOTHING in ends else f"[{', '.join(ends)}]")
+    return _texts(str(row["method"]), str(row["plan"]), str(row["regime"]), *texts)
+
+
+def _many(value: Any) -> str:
+    """Return a number of patients; what the study cannot tell is beyond it, on either side."""
+    if missing(value):
+        return NOTHING
+    sign = "−" if value < 0 else "+"
+    return f"{sign}beyond" if abs(value) == inf else f"{sign}{abs(value):.0f}"
+
+
+def _ends(row: Mapping[Any, Any], low: str, high: str) -> str:
+    if missing(row[low]) or missing(row[high]):
+        return NOTHING
+    return f"[{number(row[low], True)}, {number(row[high], True)}]"
+
+
+def _share(value: Any) -> str:
+    return NOTHING if missing(value) else f"{100 * value:.0f} %"
+
+
+def _p(value: Any) -> str:
+    if missing(value):
+        return NOTHING
+    return "<.001" if value < 0.001 else number(value)
+
+
+# ------------------------------------------------------------------------------------------------------------ captions
+
+
+def _pooled(found: Statistics) -> str:
+    """Return which row of each dataset stands for it."""
+    rows = found.units.to_dict("records")
+    stands = "; ".join(f"{one['dataset']} {one['regime']} {one['learner']} ({one['scorer']})" for one in rows)
+    few = " Exploratory: fewer than 20 splits, no rank and no test." if any(one["exploratory"] for one in rows) else ""
+    return f"Each dataset stands with one regime and learner, chosen without a look at any score: {stands}.{few}"
+
+
+def _rope(found: Statistics) -> str:
+    ropes = sorted(set(found.units["rope"])) if len(found.units) else []
+    return ", ".join(number(rope) for rope in ropes) or NOTHING
+
+
+def _omnibus(found: Statistics) -> Iterator[str]:
+    for row in found.omnibus.to_dict("records"):
+        yield (
+            f"{IMPUTED.get(str(row['impute']), row['impute'])}: Friedman's test in the form of Iman and Davenport over "
+            f"{row['n_datasets']} datasets and {row['n_methods']} methods, F({row['df1']:.0f}, {row['df2']:.0f}) = "
+            f"{row['F']:.2f}, p = {_p(row['p_value'])}; critical difference of mean ranks (Nemenyi) "
+            f"{row['critical_difference']:.2f}."
+        )
