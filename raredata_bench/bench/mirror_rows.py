@@ -234,11 +234,14 @@ def study_metrics(board: pd.DataFrame) -> dict[str, float]:
     ``gain_low/…`` and ``gain_high/…``. A leaderboard of more than :data:`MAX_ROWS` rows has its counts only.
     """
     main = primary_rows(board)
+    # Of methods: control methods and rows that may know the test fold show nothing by a gain.
+    leaks = [bool(found.get("leak_suspected")) for found in main["statuses"]]
+    counted = main[(main["family"] != "control") & ~np.array(leaks, dtype=bool)]
     out = {
         "rows": float(len(main)),
         "cells": float(main["n_cells"].sum()),
-        "rows_above_none": float((main["gain_low"] > 0).sum()),
-        "rows_below_none": float((main["gain_high"] < 0).sum()),
+        "rows_above_none": float((counted["gain_low"] > 0).sum()),
+        "rows_below_none": float((counted["gain_high"] < 0).sum()),
     }
     if len(main):
         out["coverage"] = shown(np.average(main["coverage"], weights=main["n_cells"]))
@@ -247,7 +250,8 @@ def study_metrics(board: pd.DataFrame) -> dict[str, float]:
     for row in main.to_dict(orient="records"):
         where = "/".join(str(row[axis]).replace("/", "_") for axis in _STUDY_ORDER)
         for part in LEARNT_PARTS[1:]:
-            if not pd.isna(row[part]):
+            # What ran nowhere has no gain, though the leaderboard shows that of none in its place.
+            if row["coverage"] and not pd.isna(row[part]):
                 out[metric_name(f"{part}/{where}")] = shown(row[part])
     return out
 

@@ -396,14 +396,16 @@ def _limits(table: pd.DataFrame) -> pd.DataFrame:
     place = ["dataset", "task", "repeat", "fold"]
     if "counts" not in table.columns:
         return pd.DataFrame(columns=[*place, "limit"])
-    first = table.drop_duplicates(place)
+    # Where synthetic rows are scored there is no test fold.
+    first = table[table["learner"].notna()].drop_duplicates([*place, "cell"])
 
     def limit(counts: Any) -> float:
         sizes = [n for n in (counts.get("test") or {}).values() if n] if isinstance(counts, dict) else []
         fewest, whole = min(sizes, default=0), sum(sizes)
         return 1 / (2 * fewest * (whole - fewest)) if len(sizes) > 1 else float("nan")
 
-    return first[place].assign(limit=[limit(counts) for counts in first["counts"]])
+    found = first[place].assign(limit=[limit(counts) for counts in first["counts"]])
+    return found.groupby(place, sort=False, as_index=False)[["limit"]].first()
 
 
 def _bootstrapped(

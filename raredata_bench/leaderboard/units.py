@@ -140,6 +140,8 @@ def rankable(found: pd.DataFrame) -> pd.Series:
     """Return by entry why it is listed but not ranked, empty where it is."""
     by = found.groupby("entry")
     why = pd.Series("", index=by.size().index)
+    controls = (by["family"].first() == "control") & (why.index != BASELINE["method"])
+    why[controls] = "a control method"
     why[by["coverage"].mean() < MIN_COVERAGE] = "fewer than half its cells ran"
     why[by["leak"].any()] = "a leak is suspected"
     return why
@@ -149,16 +151,16 @@ def rankable(found: pd.DataFrame) -> pd.Series:
 
 
 def _sizes(table: pd.DataFrame) -> dict[tuple[Any, ...], float]:
-    """Return the subjects of the smallest class in the training folds of every (dataset, task, regime)."""
+    """Return the mean subjects of the smallest class that ``none`` was trained on, by (dataset, task, regime)."""
     if "counts" not in table.columns:
         return {}
-    first = table.drop_duplicates([*PANEL, "regime"])
-    found = {}
-    for *at, counts in first[[*PANEL, "regime", "counts"]].itertuples(index=False, name=None):
+    cells = table[(table["method"] == BASELINE["method"]) & table["learner"].notna()].drop_duplicates("cell")
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for *at, counts in cells[[*PANEL, "regime", "counts"]].itertuples(index=False, name=None):
         real = (counts.get("subjects") or {}).get("real") or counts.get("real") if isinstance(counts, dict) else None
         if real:
-            found[tuple(at)] = float(min(real.values()))
-    return found
+            found.setdefault(tuple(at), []).append(float(min(real.values())))
+    return {at: float(np.mean(smallest)) for at, smallest in found.items()}
 
 
 def _distance(regime: str, size: float | None) -> tuple[float, int]:

@@ -14,7 +14,7 @@ from raredata_bench.facts import ScorerInfo
 from raredata_bench.leaderboard.rank import IMPUTE, MIN_SPLITS, regime_order
 from raredata_bench.leaderboard.summary import Statistics
 from raredata_bench.report.tables_across import model_table, patients_table, ranks_table, tests_frame, tests_table
-from raredata_bench.report.tables_content import Content, installed_facts, judged, stamp_of
+from raredata_bench.report.tables_content import Content, installed_facts, judged, learnt_cells, stamp_of
 from raredata_bench.report.tables_formats import LATEX_ESCAPES, Printed, latex_escape, to_csv
 from raredata_bench.report.tables_formats import to_html as page_of
 from raredata_bench.report.tables_formats import to_latex as latex_of
@@ -222,8 +222,9 @@ def caption(table: pd.DataFrame, board: pd.DataFrame) -> str:
     most = int(board["n_cells"].max()) if len(board) else 0
     if most < MIN_SPLITS:
         parts.append(f"Exploratory: at most {most} splits, intervals and no test.")
-    subjects = _ranges(cells, "regime", ("subjects", "real"), integer=True)
-    rows = _ranges(cells, "regime", ("real",), integer=True)
+    trained = learnt_cells(table)
+    subjects = _ranges(trained, "regime", ("subjects", "real"), integer=True)
+    rows = _ranges(trained, "regime", ("real",), integer=True)
     if subjects:
         parts.append(f"Real training subjects per class or stratum: {subjects}.")
     if rows and rows != subjects:

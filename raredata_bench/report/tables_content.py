@@ -170,12 +170,21 @@ def interpretability(method: str) -> str:
     return registry.info_of("method", key).interpretability if key in registry.options("method") else NOTHING
 
 
+def learnt_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells in which a learner was trained, one row each; all cells where none was.
+
+    Synthetic rows may be scored on halves of a cohort, whose sizes are not those that anybody was trained on.
+    """
+    learnt = table[table["learner"].notna()]
+    return (learnt if len(learnt) else table).drop_duplicates("cell")
+
+
 def sizes(table: pd.DataFrame) -> dict[tuple[str, str, str], str]:
     """Return by dataset, task and regime the real training subjects of each class or stratum, in words."""
     found: dict[tuple[str, str, str], str] = {}
-    cells = table.drop_duplicates("cell") if len(table) else table
-    if cells.empty or "counts" not in cells:
+    if table.empty or "counts" not in table:
         return found
+    cells = learnt_cells(table)
     for at, rows in cells.groupby(ROWS_JOB[:3], sort=True):
         by: dict[str, list[float]] = {}
         for counts in rows["counts"]:

@@ -31,6 +31,7 @@ LEAKS = (
     "method whose rows lie too near is marked leak_suspected"
 )
 NO_ROWS = "the method makes no rows"
+NO_VALUE = "not estimable at these sizes"
 EXPLORATORY = f"exploratory: a verdict needs {MIN_SPLITS} splits"
 CLINICIANS = (
     "no signed forms of blinded readers were imported; nothing automatic stands in for them. Protocol: three or more "
@@ -114,13 +115,17 @@ def _utility(row: Row, group: Group) -> dict[str, Any]:
         if itself
         else (NOT_ESTIMABLE, "too few splits, or all differ by the same")
     )
+    if not row["coverage"]:
+        # What failed everywhere has no score of its own: that of none stands in for it in the leaderboard only.
+        row = {**row, **dict.fromkeys(("value", "gain", "gain_low", "gain_high", "detectable", "p_value"))}
+        own = (NOT_ESTIMABLE, "it did not run")
     interval = [row["gain_low"], row["gain_high"]]
     known = all(not is_gap(number_or(one, NOT_DONE, "")) for one in interval)
     tested = own if itself else (NOT_ESTIMABLE, EXPLORATORY if row.get("exploratory") else "not worked out")
     return {
         "plan": row["plan"], "learner": row["learner"], "metric": row["scorer"], "label": _label(row),
         "better": _better(row),
-        "value": number_or(row["value"], NOT_ESTIMABLE, "not estimable at these sizes"),
+        "value": number_or(row["value"], NOT_ESTIMABLE, NO_VALUE if row["coverage"] else own[1]),
         "baseline": number_or(base and base["value"], NOT_ESTIMABLE, "none did not run here"),
         "gain": number_or(None if itself else row["gain"], *own),
         "gain_interval": [plain(float(one)) for one in interval] if known else gap(*own),
@@ -137,10 +142,7 @@ def _verdict(found: Row | None, otherwise: tuple[str, str]) -> dict[str, Any]:
     if found is None or found["verdict"] not in JUDGED:
         why = str(found["why"]) if found is not None else ""
         return {"verdict": gap(*((NOT_ESTIMABLE, why) if why and otherwise[0] == NOT_ESTIMABLE else otherwise))}
-    numbers = {
-        name: number_or(found[name], NOT_ESTIMABLE, "not estimable at these sizes")
-        for name in ("p_better", "p_worse", "rope")
-    }
+    numbers = {name: number_or(found[name], NOT_ESTIMABLE, NO_VALUE) for name in ("p_better", "p_worse", "rope")}
     return {"verdict": found["verdict"], **numbers}
 
 
@@ -182,7 +184,7 @@ def _of_rows(group: Group, family: str) -> Any:
         more = group.references.get((str(row["plan"]), str(row["scorer"])), {})
         out.append(
             {"plan": row["plan"], "metric": row["scorer"], "label": _label(row), "better": _better(row),
-             "value": number_or(row["value"], NOT_ESTIMABLE, "not estimable at these sizes"),
+             "value": number_or(row["value"], NOT_ESTIMABLE, NO_VALUE),
              "real_against_real": number_or(row["reference"], NOT_ESTIMABLE, "no reference"),
              "real_sd": number_or(more.get("reference_sd"), NOT_ESTIMABLE, "no reference"),
              "bad": number_or(more.get("bad"), NOT_ESTIMABLE, "no bad reference"),
