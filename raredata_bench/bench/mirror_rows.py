@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from raredata_bench.bench.private import is_private, told, told_of_score
 from raredata_bench.bench.record import AXES, CellRecord, JobRecord, ScoreValue, is_cost
 from raredata_bench.errors import RecordError
 from raredata_bench.seeding import digest
@@ -279,19 +280,23 @@ def table_artifact(board: pd.DataFrame) -> str:
 def pack(record: JobRecord) -> dict[str, Any]:
     """Return of a record what the long table is made of.
 
-    Logs, timing, configuration, machine and scores of subgroups, which may be a few people, stay here.
+    Logs, timing, configuration, machine and scores of subgroups, which may be a few people, stay here; and so does, of
+    private data, what foreign code said when it broke.
     """
+    private = is_private(record)
     cells = [
         {name: value for name, value in vars(cell).items() if name not in ("log", "timing", "scores")}
-        | {"scores": {key: _told(score) for key, score in cell.scores.items()}}
+        | {"reason": told(cell.status, cell.reason, private)}
+        | {"scores": {key: _told(score, private) for key, score in cell.scores.items()}}
         for cell in record.cells
     ]
     kept = {name: value for name, value in vars(record).items() if name not in ("config", "environment", "groups")}
     return kept | {"cells": cells, "git": record.environment.get("git")}
 
 
-def _told(score: ScoreValue) -> dict[str, Any]:
-    return {name: value for name, value in vars(score).items() if value is not None and value != ""}
+def _told(score: ScoreValue, private: bool) -> dict[str, Any]:
+    values = vars(score) | {"reason": told_of_score(score.reason, private)}
+    return {name: value for name, value in values.items() if value is not None and value != ""}
 
 
 def unpack(raw: Mapping[str, Any]) -> JobRecord:

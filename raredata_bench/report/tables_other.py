@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from raredata_bench.bench.private import KEPT_BACK, OURS
 from raredata_bench.bench.record import AXES, SCORED_STATUSES
 from raredata_bench.leaderboard.rank import CELL, regime_order
 from raredata_bench.report.tables_content import Content
@@ -15,8 +16,6 @@ from raredata_bench.report.tables_formats import Block, Cell, Column, Printed, s
 from raredata_bench.report.text import NOTHING, missing, named_dataset, number
 
 # Messages of foreign code may quote a value of somebody's row; of private data they stay in the records.
-KEPT_BACK = "not shown, for the data are private; it stands in the record"
-OURS = frozenset({"cannot_fit", "timeout", "out_of_memory", "crashed"})
 COST = "cost"
 FAIR = (
     Column("Method", right=False, fixed=True), Column("Plan", right=False), Column("Worst group", right=False, wrap=24),

@@ -9,13 +9,12 @@ from functools import cached_property
 from typing import Any
 
 from raredata_bench.bench import registry
+from raredata_bench.bench.private import OURS
 from raredata_bench.bench.record import SCORED_STATUSES, CellRecord, JobRecord
 from raredata_bench.errors import ConfigError
 from raredata_bench.facts import DatasetInfo, LearnerInfo, MethodInfo
 
 Row = Mapping[str, Any]
-# What foreign code says when it breaks may quote a value: of private data it is not repeated.
-FOREIGN = frozenset({"error", "crashed", "out_of_memory"})
 LONGEST = 240  # characters of a reason
 DISEASE = re.compile(
     r"Disease: (?P<name>.+?)(?: \((?P<orpha>ORPHA:\d+)\))?\."
@@ -112,7 +111,7 @@ class Group:
 
     def reason(self, cell: CellRecord) -> str:
         """Return why a cell ended as it did, short; not what foreign code said of private data."""
-        if self.private and cell.status in FOREIGN:
+        if self.private and cell.reason and cell.status not in OURS:
             return "withheld, for it may quote private data; raredata-bench show has it"
         text = " ".join(cell.reason.split())
         return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

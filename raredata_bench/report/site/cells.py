@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from raredata_bench.bench.private import OURS, is_private
 from raredata_bench.bench.record import AXES, CellRecord, JobRecord, ScoreValue
 from raredata_bench.leaderboard.rank import regime_order
 from raredata_bench.report.site.coding import Codes, plain, rounded, without_paths
-from raredata_bench.report.site.components import is_private
 
 LOG_LINES, LOG_LETTERS = 40, 3000
 # Messages of foreign code may quote a value of somebody's row; of private data they stay in the records.
 KEPT_BACK = "The message is not shown, for the data are private; it stands in the record of the job."
-# Its own messages name sizes and columns only.
-OURS = frozenset({"cannot_fit", "timeout", "out_of_memory", "crashed"})
 VOLATILE = frozenset({"started", "ended", "revisions"})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from raredata_bench.bench import registry
+from raredata_bench.bench.private import is_private
 from raredata_bench.bench.record import JobRecord
 from raredata_bench.report.site.coding import plain
 
@@ -27,14 +28,6 @@ def facts_of(group: str, key: str) -> dict[str, Any]:
         held = registry.node(group, key).get("info", {})
     # A dataset without a number of rows has one that only loading tells.
     return {name: plain(value) for name, value in held.items() if name not in HIDDEN and value not in (None, "", (), 0)}
-
-
-def is_private(record: JobRecord) -> bool:
-    """Whether the rows are those of whoever ran the study; also where nothing is known of the dataset here."""
-    key = str(record.config.get("dataset", {}).get("key", record.axes["dataset"]))
-    if key not in registry.options("dataset"):
-        return bool(record.facts.get("private", True))
-    return bool(registry.info_of("dataset", key).private)
 
 
 def components(records: Iterable[JobRecord], names: Mapping[str, str]) -> dict[str, dict[str, dict[str, Any]]]:
