@@ -653,3 +653,19 @@ def test_ladder_of_known_corruptions_is_put_in_order():
     for name, share in shares.items():
         assert mean[name]["dcr_share"] == pytest.approx(2 * share - 1, abs=0.09), name
     assert mean["copies"]["mmd"] < 0.01 and mean["copies"]["precision"] > 0.9 and mean["copies"]["coverage"] > 0.9
+
+
+def test_rounded_measurements_that_coincide_are_no_leak_and_copies_are():
+    """Three columns to a digit or two: among 60 rows a coincidence with a test row is no sign of anything."""
+    rng = np.random.default_rng(31)
+    flagged = 0
+    for _ in range(20):
+        parts = [
+            np.column_stack([rng.normal(37, 0.4, n).round(1), rng.normal(7.4, 0.04, n).round(2),
+                             rng.normal(1, 0.3, n).round(1)])
+            for n in (60, 30, 60)
+        ]  # fmt: skip
+        train, test, fresh = numbers(parts[0], "a"), numbers(parts[1], "t"), parts[2]
+        flagged += panel.copied_from_test(made(train, fresh), train, test)[1] < 0.001
+    assert flagged <= 1
+    assert panel.copied_from_test(made(train, parts[1]), train, test)[1] < 1e-6

@@ -196,7 +196,8 @@ def compare(
         elif needs_three_sets(function):
             rows.append(_row(key, info, "not_estimable", NO_HOLDOUT))
         elif info.family == "privacy":
-            rows.append(_valued(key, info, function, whole)[0] | {"reason": f"no reference: {NO_HOLDOUT}"})
+            row, value = _valued(key, info, function, whole)
+            rows.append(row if value is None else row | {"reason": f"no reference: {NO_HOLDOUT}"})
         else:
             row = _scored(key, info, function, pair, references, halves)
             rows.append(row | {"status": "in_sample"} if row["status"] == "ok" else row)

@@ -302,8 +302,8 @@ class Runner:
             return
         revisions = [revision(registry.node("scorer", key)) for key in job.scorers]
         key = digest(
-            ["reference", rows_key(fold.real), rows_key(fold.holdout), pair.sizes, job.scorers, revisions, seed,
-             "" if fold.real.rules is None else fold.real.rules.fingerprint], 40
+            ["reference", revision(STEPS), rows_key(fold.real), rows_key(fold.holdout), pair.sizes, job.scorers,
+             revisions, seed, "" if fold.real.rules is None else fold.real.rules.fingerprint], 40
         )  # fmt: skip
 
         def make() -> Done | Failed:

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from scipy.stats import binom
+from scipy.stats import binom, poisson
 
 from raredata_bench.contracts.methods import synthetic_cohort
 from raredata_bench.contracts.scorers import Measured, NotEstimable
@@ -424,8 +424,9 @@ def copied_from_test(synthetic: Cohort, train: Cohort, test: Cohort) -> tuple[in
     -------
     copies : int
     p_value : float
-        One-sided, in [0, 1]. Rows with three or more observed continuous values do not coincide by chance: 0 if there
-        are copies. In coarser tables binomial, with the rate at which test rows equal training rows.
+        One-sided, in [0, 1]. Rows with three or more observed continuous values coincide as rarely as these values
+        repeat: 0 if there are copies and some column never does. In coarser tables binomial, with the rate at which
+        test rows equal training rows.
     """
     measured = (train.schema.kinds == "continuous") & (np.ptp(np.nan_to_num(train.matrix), axis=0) > 0)
     made, known, held = (_row_keys(part) for part in (synthetic, train, test))
@@ -433,10 +434,23 @@ def copied_from_test(synthetic: Cohort, train: Cohort, test: Cohort) -> tuple[in
     stolen = np.array([key in held and key not in known for key in made], dtype=bool)
     if fine.any():
         copies = int((stolen & fine).sum())
-        return copies, 0.0 if copies else 1.0
+        expected = _coincidence(train.matrix[:, measured], test.matrix[:, measured]) * int(fine.sum()) * len(test)
+        return copies, float(poisson.sf(copies - 1, expected)) if copies else 1.0
     rate = (1 + sum(key in known for key in held)) / (1 + len(held))
     copies = int(stolen.sum())
     return copies, float(binom.sf(copies - 1, len(made), rate))
+
+
+def _coincidence(train: np.ndarray, test: np.ndarray) -> float:
+    """Return how likely two real rows agree in every column, were columns independent; 0 where one never repeats."""
+    chance = 1.0
+    for column in np.concatenate([train, test]).T:
+        times = np.unique(column[~np.isnan(column)], return_counts=True)[1]
+        n = int(times.sum())
+        chance *= float((times * (times - 1)).sum()) / max(1, n * (n - 1))
+        if chance < SLACK:
+            return 0.0
+    return chance
 
 
 def _row_keys(cohort: Cohort) -> list[bytes]:

@@ -38,7 +38,9 @@ def trts(pair: Pair) -> float | NotEstimable:
     if pair.reason:
         return NotEstimable(pair.reason)
     space = pair.space
-    columns = pair.views[0].basis.varying
+    # Of all classes together: what is constant within one may be what tells it from another.
+    basis = space.code[np.ix_(np.concatenate([view.basis.rows for view in pair.views]), space.related)]
+    columns = space.related[np.ptp(basis, axis=0) > 1e-12] if len(basis) else space.related[:0]
     train, made = (np.concatenate([getattr(view, part) for view in pair.views]) for part in ("twin", "synthetic"))
     classes = np.unique(space.strata[train])
     if space.time is not None or len(classes) < 2 or not len(columns):
