@@ -143,7 +143,7 @@ def test_text_and_numbers_survive_the_way_into_the_page() -> None:
         ("no file /home/mary/data/cohort one.csv", "no file …/cohort one.csv"),
         (r"in C:\Users\mary\x.csv", "in …/x.csv"),
         ('File "/usr/lib/python3.11/json/__init__.py", line 3', 'File "…/__init__.py", line 3'),
-        ("~/work/Mary Smith/x.csv, ../up/y.csv", "…/x.csv, …/y.csv"),
+        ("~/study/Mary Smith/x.csv, ../up/y.csv", "…/x.csv, …/y.csv"),
         ("2/3 of n/a, and a / b / c", "2/3 of n/a, and a / b / c"),
         ("see https://doi.org/10.1/ab.c/d", "see https://doi.org/10.1/ab.c/d"),
     ],
