@@ -7,7 +7,7 @@ from html import escape
 
 from raredata_bench.report.card.blocks import Block, Cell, Grid, Heading, Pairs, Para, blocks
 from raredata_bench.report.card.values import SAID, Card
-from raredata_bench.report.tables import LATEX_ESCAPES
+from raredata_bench.report.tables_formats import latex_escape
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1f; --dim: #5c5c66; --line: #d6d6de; --back: #ffffff; --card: #f4f4f7;
@@ -40,7 +40,6 @@ a { color: inherit; }
 @media print { body { max-width: none; font-size: 10pt; } .wide { overflow: visible; } h2 { break-after: avoid; }
   tr { break-inside: avoid; } nav { display: none; } }
 """
-LETTERS = str.maketrans(dict(LATEX_ESCAPES))
 STATE_WORDS = frozenset({"filled", "partial", "missing", "na"})
 
 
@@ -152,17 +151,12 @@ def _html_cell(value: Cell, reasons: bool = False) -> str:
 # ------------------------------------------------------------------------------------------------------------- LaTeX
 
 
-def escaped(text: str) -> str:
-    """Return text in which no character means anything to LaTeX."""
-    return text.translate(LETTERS)
-
-
 def to_latex(card: Card, parts: Sequence[Block] | None = None) -> str:
     r"""Return a card as a fragment for a supplement; it needs the packages booktabs, longtable and array."""
     title = card["title"] if isinstance(card["title"], str) else str(card["id"])
     out = [
         r"% Needs \usepackage{booktabs,longtable,array}.",
-        rf"\subsection*{{{escaped(title)}}}",
+        rf"\subsection*{{{latex_escape(title)}}}",
         r"\begingroup\small",
     ]
     for block in blocks(card) if parts is None else parts:
@@ -173,11 +167,11 @@ def to_latex(card: Card, parts: Sequence[Block] | None = None) -> str:
 def _latex(block: Block) -> list[str]:
     if isinstance(block, Heading):
         beside = f" ({block.beside})" if block.beside else ""
-        return [rf"\paragraph{{{escaped(block.text + beside)}}}"]
+        return [rf"\paragraph{{{latex_escape(block.text + beside)}}}"]
     if isinstance(block, Para):
-        return [escaped(block.text) + r"\par"]
+        return [latex_escape(block.text) + r"\par"]
     if isinstance(block, Pairs):
-        rows = [rf"{escaped(label)} & {escaped(_with_why(value))} \\" for label, value in block.rows]
+        rows = [rf"{latex_escape(label)} & {latex_escape(_with_why(value))} \\" for label, value in block.rows]
         columns = r">{\raggedright\arraybackslash}p{.3\linewidth}>{\raggedright\arraybackslash}p{.64\linewidth}"
         return [rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}", *rows, r"\end{longtable}"]
     return _latex_table(block)
@@ -193,11 +187,11 @@ def _latex_table(grid: Grid) -> list[str]:
         rf">{{\raggedright\arraybackslash}}p{{{max(0.06, free * part / sum(weights)):.3f}\linewidth}}"
         for part in weights
     )
-    title = [r"\noindent " + escaped(grid.title) + r"\par"] if grid.title else []
+    title = [r"\noindent " + latex_escape(grid.title) + r"\par"] if grid.title else []
     number = r">{\raggedleft\arraybackslash}p{.07\linewidth}" * right
-    head = " & ".join(escaped(name) for name in grid.header) + r" \\"
+    head = " & ".join(latex_escape(name) for name in grid.header) + r" \\"
     return [
         *title, r"{\footnotesize\setlength{\tabcolsep}{3pt}", rf"\begin{{longtable}}{{@{{}}{text}{number}@{{}}}}",
         r"\toprule", head, r"\midrule\endhead", r"\bottomrule\endfoot",
-        *(" & ".join(escaped(one.text) for one in row) + r" \\" for row in grid.rows), r"\end{longtable}}",
+        *(" & ".join(latex_escape(one.text) for one in row) + r" \\" for row in grid.rows), r"\end{longtable}}",
     ]  # fmt: skip
