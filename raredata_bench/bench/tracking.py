@@ -500,7 +500,21 @@ def _describe(store: _Store, source: Source, shown: Sequence[View]) -> None:
         client.delete_experiment_tag(experiment.experiment_id, key)
     for key, text in wanted.items():
         if tags.get(key) != text:
-            client.set_experiment_tag(experiment.experiment_id, key, text)
+            _tag_experiment(client, experiment.experiment_id, key, text)
+
+
+def _tag_experiment(client: MlflowClient, experiment: str, key: str, text: str) -> None:
+    """Set a tag of an experiment, also where somebody else sets it for the first time at the same moment.
+
+    MLflow looks whether there is one and then adds it; of two who do so at once the later is refused, and would not be
+    a moment afterwards.
+    """
+    try:
+        client.set_experiment_tag(experiment, key, text)
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":
+            raise
+        client.set_experiment_tag(experiment, key, text)
 
 
 # --------------------------------------------------------------------------------------------------------- where it is
