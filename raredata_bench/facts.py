@@ -192,8 +192,6 @@ class ScorerInfo:
         ``label``, ``survival``, ``treatment``.
     unfit : mapping of str to str
         Modalities on whose real datasets it did not put control rows in order, with what was seen; it is not run there.
-    n_min : int
-        Rows of the smallest stratum (for comparisons: n* over all strata) below which it is not estimable.
     rope : float
         Differences of at most this size, in the scorer's unit, are too small to matter (region of practical
         equivalence): .01 for the AUROC and concordances, .02 for balanced accuracy and shares of a class, .04 for the
@@ -217,7 +215,6 @@ class ScorerInfo:
     targets: tuple[str, ...] = ("label",)
     modalities: tuple[str, ...] = ()
     unfit: Mapping[str, str] = field(default_factory=dict)
-    n_min: int = 1
     rope: float = 0.0
     mean_of: str = ""
     doi: str = ""

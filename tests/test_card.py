@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from raredata_bench.bench.portrait import portrait
+from raredata_bench.bench.private import KEPT_BACK
 from raredata_bench.bench.record import CellRecord, GroupRecord, JobRecord, ScoreValue, to_table
 from raredata_bench.bench.studies import table_of
 from raredata_bench.cli.main import main
@@ -28,7 +29,7 @@ from raredata_bench.report.card.build import build_cards, card_id, checked_answe
 from raredata_bench.report.card.fields import all_fields, answerable, checklists, expectations, questions
 from raredata_bench.report.card.schema import FILE, problems, read_card, validator
 from raredata_bench.report.card.values import GAPS, gap, is_gap, spread, state_of, values_at
-from raredata_bench.report.card.write import study_cards, write_cards
+from raredata_bench.report.card.write import rendered, study_cards, write_cards
 from raredata_bench.schema import Column, Schema, Subgroup, SurvivalTarget
 
 SCORERS = {
@@ -261,6 +262,38 @@ def test_a_method_that_only_failed_has_a_valid_card() -> None:
     card = card_of("smote", job(cells=lost))
     assert problems(card) == [] and card["R4_validation"]["coverage"]["share"] == 0
     assert card["R2_final_data"]["plans"][0]["classes"][0]["used"]["gap"] == "not_done"
+    # In the leaderboard the scores of none stand in its place; on its card they would be its own.
+    found = card["R4_validation"]
+    assert found["utility"][0]["value"]["why"] == "it did not run"
+    assert found["calibration"] == {"gap": "not_done", "why": "it did not run"}
+    assert found["utility"][0]["baseline"] == pytest.approx(0.65)
+
+
+def test_a_subgroup_of_a_method_that_only_failed_has_no_score_of_none() -> None:
+    lost = [CellRecord(f"x{i}", 0, i, "crashed", "it died", "fit", {}, {"real": REAL[i]}) for i in (0, 1)]
+    none, smote = (
+        [GroupRecord(0, "sex", "f", 9, folds, 2, {"auroc": value})] for folds, value in ((2, 0.7), (0, None))
+    )
+    card = card_of("smote", job("none", "as_is", groups=none), job(cells=lost, groups=smote))
+    (row,) = card["R4_validation"]["fairness"]
+    assert (row["value"], row["baseline"]) == ({"gap": "not_estimable", "why": "it did not run"}, 0.7)
+
+
+def test_a_suspected_leak_stands_at_the_top_of_the_card_and_beside_its_gain(tmp_path: Path) -> None:
+    caught = job()
+    caught.cells[1].status, caught.cells[1].reason = "leak_suspected", "9 rows equal a row of the test fold"
+    records, table, board = study(caught, job(learner=None))
+    cards = {card["axes"]["method"]: card for card in study_cards(records, table, board, scorers=SCORERS)}
+    for kind, text in rendered(cards["smote"]).items():
+        if kind == "json":
+            continue
+        said = "Leak suspected in 1 of 4 runs"
+        # Before anything is counted or praised.
+        assert 0 < text.index(said) < text.index("mandatory fields are filled"), kind
+        assert said not in rendered(cards["none"])[kind]
+    assert "+.060‡" in rendered(cards["smote"])["md"] and "‡" not in rendered(cards["none"])["md"]
+    index = write_cards(list(cards.values()), tmp_path)[0].read_text()
+    assert ">smote‡</a>" in index and ">none</a>" in index
 
 
 def test_what_foreign_code_says_of_private_data_is_withheld() -> None:
@@ -269,7 +302,7 @@ def test_what_foreign_code_says_of_private_data_is_withheld() -> None:
     card = card_of("smote", job("none", "as_is", config=config), job(config=config, cells=lost))
     text = json.dumps(card)
     assert "P0123" not in text and "/secret/place" not in text
-    assert card["R4_validation"]["failures"][0]["reason"].startswith("withheld")
+    assert card["R4_validation"]["failures"][0]["reason"] == KEPT_BACK
     assert any("below 10" in one for one in card["intended_use"]["limits"])
 
 

@@ -229,11 +229,22 @@ def test_small_groups_are_suppressed_and_failed_folds_are_said() -> None:
     assert whole["m"].values == {"auroc": None} and whole["m"].reasons == {"auroc": "n < 10"}
     assert "fewer than two levels" in whole[""].reasons[record.EQUALISED_ODDS]
     half = scored([(rows[0], good), (rows[1], None)])
-    assert half["f"].values == {"auroc": 1.0} and half["f"].reasons == {"auroc": "1 of 2 folds"}
-    assert (half["f"].n, half["f"].folds, half["f"].of) == (12, 1, 2), "n is that of the cohort, whatever failed"
+    assert half["f"].values == {"auroc": None} and half["f"].reasons == {"auroc": "n < 10; 1 of 2 folds"}
+    assert (half["f"].n, half["f"].folds, half["f"].of) == (6, 1, 2), "twelve women, of whom six were judged"
     none = scored([(rows[0], None), (rows[1], None)])
+    assert none["f"].n == 0
     assert none["f"].values == {"auroc": None} and none["f"].reasons == {"auroc": "no fold was learnt"}
+    assert none[""].reasons == {record.EQUALISED_ODDS: "no fold was learnt"}
     assert groups_of((row, None) for row in folds_of(replace(cohort, subgroups=()), parts)) == []
+
+
+def test_a_group_of_which_enough_were_judged_is_scored_though_a_fold_failed() -> None:
+    cohort = replace(ages([50.0] * 24, ["f"] * 24), subgroups=(Subgroup("sex"),))
+    parts = [np.arange(10), np.arange(10, 24)]
+    rows, said = folds_of(cohort, parts), told(list(cohort.y[parts[0]]), list(0.2 + 0.6 * cohort.y[parts[0]]))
+    [women, both] = groups_of([(rows[0], said), (rows[1], None)])
+    assert (women.n, women.folds, women.of) == (10, 1, 2) and women.outcome is not None and len(women.outcome.y) == 10
+    assert both.n == 10 and "fewer than two levels" in both.scores[record.EQUALISED_ODDS].reason
 
 
 def test_a_person_with_several_rows_is_one_of_a_group() -> None:
@@ -242,7 +253,11 @@ def test_a_person_with_several_rows_is_one_of_a_group() -> None:
     said = told([0, 1], [0.2, 0.8], subject=np.array(["a", "b"], dtype=object))
     assert list(judged_levels(said, people.subject, levels_of(people, Subgroup("sex")))) == ["", "f"]
     [women, men, _] = groups_of([(folds_of(people, [np.arange(4)])[0], said)])
-    assert isinstance(women, Group) and (women.level, women.n, men.n) == ("f", 2, 1)
+    # Of a nothing can be said: one row is a woman's, the other a man's.
+    assert isinstance(women, Group) and (women.level, women.n, men.n) == ("f", 1, 0)
+    by_row = told([0, 1, 0, 1], [0.2, 0.8, 0.2, 0.8], subject=people.subject)
+    [women, men, both] = groups_of([(folds_of(people, [np.arange(4)])[0], by_row)])
+    assert (women.n, men.n, both.n) == (2, 1, 0), "rows are judged, people counted, and no level is large enough"
 
 
 # ----------------------------------------------------------------------------------------------------------- records

@@ -285,7 +285,7 @@ def test_critical_difference_draws_each_group_once() -> None:
     words = texts(picture.figure)
     assert {"a 1.20", "b 2.00", "c 2.90", "d 3.90"} <= set(words)
     assert any("left (1) is best" in word and "9 datasets" in word for word in words)
-    assert "d 0.004" in picture.caption
+    assert "d .004" in picture.caption
 
 
 def test_ranks_come_from_the_frames_of_the_statistics() -> None:

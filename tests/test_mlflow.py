@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,14 +21,18 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow.entities import Run, RunData, RunInfo, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ErrorCode
 from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import _validate_metric_name
 
 from raredata_bench.bench import tracking
+from raredata_bench.bench.made import settle
 from raredata_bench.bench.mirror_rows import bundle, contents, metric_name, pack, unbundle
 from raredata_bench.bench.mirror_views import MAX_VIEWS, OURS, View, views
 from raredata_bench.bench.record import CellRecord, JobRecord, ScoreValue, rows, write
 from raredata_bench.bench.studies import load_table
+from raredata_bench.bench.tracking import Source, mirror_to
 from raredata_bench.cli.common import leaderboard_of
 from raredata_bench.cli.main import main
 from raredata_bench.cli.mirror import mirror_study
@@ -35,6 +40,13 @@ from raredata_bench.errors import RecordError
 from raredata_bench.seeding import digest, rng_for
 
 DAY = "2026-01-01T00:00:00+00:00"
+
+
+def leaky(*args: Any, **more: Any) -> JobRecord:
+    """Return the same with a leak suspected in its first cell."""
+    made = job(*args, **more)
+    made.cells[0].status, made.cells[0].reason = "leak_suspected", "10 rows equal a row of the test fold"
+    return made
 
 
 def job(method: str, values: Sequence[float | None], learner: str | None = "logreg", **more: Any) -> JobRecord:
@@ -127,9 +139,12 @@ def same_table(root: Path, uri: str, capsys: pytest.CaptureFixture[str]) -> None
 def mirrored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the small study, mirrored to SQLite beside it with tables and figures."""
     root = study(tmp_path_factory.mktemp("mirrored"), small())
-    for name in ("tables/leaderboard.csv", "figures/forest.png", "samples/rows.png", "predictions/p.parquet"):
+    for name in ("tables/leaderboard.csv", "figures/forest.png", "samples/rows.png", "tables/letter.csv"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
+    for part, name in (("tables", "tables/leaderboard.csv"), ("figures", "figures/forest.png"),
+                       ("pages", "samples/rows.png")):  # fmt: skip
+        settle(root, part, [root / name])
     done, _ = mirror_study(str(root), None)
     assert (done.written, done.there, done.removed) == (7, 0, 0)
     return root
@@ -186,7 +201,8 @@ def test_the_studys_run_holds_the_leaderboard_and_the_report(mirrored: Path, tmp
     assert pd.DataFrame(table["data"], columns=table["columns"])["gain"].tolist() == main_rows["gain"].tolist()
     files = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
     assert {"tables/leaderboard.csv", "figures/forest.png"} < files
-    assert not any("sample" in name or "predict" in name for name in files)
+    # Pictures of rows, and what somebody else put among the tables, stay here.
+    assert not any("sample" in name or "letter" in name for name in files)
     listed = json.loads(parent.data.tags["mlflow.loggedArtifacts"])
     assert listed == [{"path": "leaderboard.json", "type": "table"}]
 
@@ -197,8 +213,45 @@ def test_nothing_private_leaves_the_machine(mirrored: Path) -> None:
     )
     for secret in ("secret rows", "/home/someone", "some machine"):
         assert secret not in text
-    (run, *_) = jobs_of(store(mirrored))
-    assert run.data.params["dataset.path"] == "cohort.csv"
+    # The dataset is known nowhere, and so counts as somebody's own: not even what its file is called is told.
+    assert {run.data.params["dataset.key"] for run in jobs_of(store(mirrored))} == {"a"}
+    assert not any("cohort.csv" in str(run.to_dictionary()) for run in jobs_of(store(mirrored)))
+    records = [replace(record, facts=record.facts | {"private": False}) for record in small()]
+    assert contents(records, *tables(records))[0].params["dataset.path"] == "…/cohort.csv"
+
+
+def test_a_suspected_leak_is_tagged_and_heads_no_leaderboard(tmp_path: Path) -> None:
+    records = [job("none", [0.6, 0.7]), job("smote", [0.65, 0.8]), leaky("copier", [0.95, 0.99])]
+    root = study(tmp_path, records)
+    mirror_study(str(root), None)
+    runs = {run.data.params["method"]: run for run in jobs_of(store(root))}
+    assert {method: run.data.tags["leak"] for method, run in runs.items()} == {
+        "none": "no", "smote": "no", "copier": "suspected",
+    }  # fmt: skip
+    assert runs["copier"].data.metrics["gain"] > runs["smote"].data.metrics["gain"]
+    shown = {view.name: view for view in views(contents(records, *tables(records)))}
+    for name, view in shown.items():
+        found = [run.data.params["method"] for run in runs_of(store(root), view.query, view.order)]
+        assert found == ["copier"] if name.startswith("Leak") else found and "copier" not in found, name
+        assert "tags.`leak`" in view.columns
+    # Out of the filter it is among the others, under its tag.
+    without = shown["All, by the primary scorer"].query.replace(" and tags.leak = 'no'", "")
+    assert [run.data.tags["leak"] for run in runs_of(store(root), without, ["metrics.gain DESC"])] == [
+        "suspected", "no", "no",
+    ]  # fmt: skip
+    (parent,) = runs_of(store(root), "tags.kind = 'study'")
+    assert parent.data.metrics["rows_above_none"] == 0
+    assert not any("copier" in name for name in parent.data.metrics)
+    experiment = MlflowClient(tracking_uri=store(root)).get_experiment_by_name("toy")
+    assert experiment is not None and "tags.leak = 'no'" in experiment.tags["mlflow.note.content"]
+
+
+def test_what_ran_nowhere_has_no_score_of_none_under_its_name(tmp_path: Path) -> None:
+    records = [job("none", [0.6, 0.7]), job("smote", [None, None])]
+    for cell in records[1].cells:
+        cell.scores["fit_seconds"] = ScoreValue(9.0)
+    run = {run.params["method"]: run for run in contents(records, *tables(records))}["smote"]
+    assert run.metrics == {"cells": 2.0, "coverage": 0.0, "fit_seconds/mean": 9.0, "fit_seconds/sd": 0.0}
 
 
 def test_names_are_those_that_mlflow_takes_and_stay_apart() -> None:
@@ -397,6 +450,7 @@ def test_a_record_that_changed_updates_its_run_and_the_gains_of_others(
     write(replace(job("none", [0.5, 0.6]), address=base.address), root / "records")
     (root / "tables").mkdir()
     (root / "tables" / "t.csv").write_text("new")
+    settle(root, "tables", [root / "tables" / "t.csv"])
     done, _ = mirror_study(str(root), None)
     # The baseline of dataset a is written again; the two methods that are paired with it have other gains.
     assert (done.written, done.updated, done.there) == (1, 2, 4)
@@ -455,6 +509,76 @@ def test_what_a_dead_process_left_unfinished_goes(tmp_path: Path, capsys: pytest
     assert (done.written, done.removed) == (1, 1)
     assert len(jobs_of(uri)) == 7
     same_table(root, uri, capsys)
+
+
+def test_what_a_report_no_longer_has_goes_from_the_mirror(tmp_path: Path) -> None:
+    root = study(tmp_path, small())
+    for name in ("across.csv", "leaderboard.csv"):
+        (root / "tables").mkdir(exist_ok=True)
+        (root / "tables" / name).write_text(name)
+    settle(root, "tables", list((root / "tables").iterdir()))
+    mirror_study(str(root), None)
+    kept = root.parent / "mlflow-artifacts"
+    assert {path.name for path in kept.rglob("tables/*")} == {"across.csv", "leaderboard.csv"}
+    settle(root, "tables", [root / "tables" / "leaderboard.csv"])
+    mirror_study(str(root), None)
+    assert {path.name for path in kept.rglob("tables/*")} == {"leaderboard.csv"}
+    # Whoever has no report takes nobody else's away.
+    other = study(tmp_path / "other", small())
+    done, _ = mirror_to(Source("toy", small(), *tables(small()), other), store(root), root.parent)
+    assert done.written == 0
+    assert {path.name for path in kept.rglob("tables/*")} == {"leaderboard.csv"}
+
+
+class Racing:
+    """A client of MLflow for whom somebody else is quicker: the first calls raise what its store does then."""
+
+    def __init__(self, *raised: str) -> None:
+        self.raised, self.calls = list(raised), 0
+
+    def _call(self, *args: str) -> None:
+        self.calls += 1
+        if self.raised:
+            raise MlflowException(
+                "(sqlite3.IntegrityError) UNIQUE constraint failed", error_code=ErrorCode.Value(self.raised.pop(0))
+            )
+
+    set_experiment_tag = delete_experiment_tag = _call
+
+
+@pytest.mark.parametrize(
+    ("raised", "calls", "ends"),
+    [((), 1, ""), (("BAD_REQUEST",), 2, ""), (("BAD_REQUEST",) * 2, 2, "BAD_REQUEST"),
+     (("INTERNAL_ERROR",), 1, "INTERNAL_ERROR")],
+)  # fmt: skip
+def test_a_tag_that_somebody_else_sets_at_the_same_moment_is_set_again(
+    raised: tuple[str, ...], calls: int, ends: str
+) -> None:
+    client: Any = Racing(*raised)
+    with pytest.raises(MlflowException, match="UNIQUE") if ends else contextlib.nullcontext() as caught:
+        tracking._tag_experiment(client, "1", "key", "text")
+    assert client.calls == calls
+    assert not ends or caught.value.error_code == ends
+
+
+@pytest.mark.parametrize(
+    ("raised", "ends"), [((), ""), (("RESOURCE_DOES_NOT_EXIST",), ""), (("INTERNAL_ERROR",), "INTERNAL_ERROR")]
+)
+def test_a_tag_that_somebody_else_removed_is_removed(raised: tuple[str, ...], ends: str) -> None:
+    client: Any = Racing(*raised)
+    with pytest.raises(MlflowException) if ends else contextlib.nullcontext():
+        tracking._untag_experiment(client, "1", "key")
+    assert client.calls == 1
+
+
+def test_the_store_raises_what_is_caught(tmp_path: Path) -> None:
+    """The error of a tag that is gone, from MLflow itself and not from us."""
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'm.db'}")
+    experiment = client.create_experiment("x")
+    tracking._tag_experiment(client, experiment, "key", "text")
+    tracking._untag_experiment(client, experiment, "key")
+    tracking._untag_experiment(client, experiment, "key")
+    assert "key" not in client.get_experiment(experiment).tags
 
 
 def seen(address: str, run_id: str, written: int, finished: bool = True, parent: str = "p") -> tracking.Seen:

@@ -32,7 +32,14 @@ from raredata_bench.errors import ConfigError, MissingDataError
 from raredata_bench.schema import Column, LabelTarget, Schema, SurvivalTarget
 from raredata_bench.scoring import panel
 from raredata_bench.scoring.pairs import Pair
-from raredata_bench.scoring.rules import marker_direction, pathway_direction, rule_pass, rule_satisfaction
+from raredata_bench.scoring.rules import (
+    marker_direction,
+    pathway_direction,
+    rule_notes,
+    rule_pass,
+    rule_satisfaction,
+    rule_table,
+)
 
 SCORERS = ["rule_pass", "rule_satisfaction", "marker_direction", "pathway_direction"]
 COLUMNS = (
@@ -91,7 +98,7 @@ ROWS = table(
         ({"ratio": {"of": "direct", "to": "total", "low": 0, "high": 1}}, [1, 0, NAN, 0]),
         ({"ratio": {"of": "free text", "to": "age / 10", "high": 2}}, [1, 0, 1, NAN]),
         ({"formula": "direct <= total"}, [1, 0, NAN, 1]),
-        ({"count": {"columns": ["stage"], "level": [1, 2], "low": 1}}, [1, 0, 1, 0]),
+        ({"count": {"columns": ["stage"], "level": [1, 2], "low": 1}}, [1, 0, 1, NAN]),
         ({"together": {"columns": ["age", "stage"]}}, [1, 1, 1, 1]),
         ({"together": {"columns": ["age", "total"]}}, [1, 1, 0, 0]),
         ({"formula": "diagnosis == 'control'"}, [1, 1, 1, 1]),
@@ -204,6 +211,50 @@ def test_directions_by_hand() -> None:
     mean = np.nanmean([z, stage], axis=0)
     np.testing.assert_allclose(found[3], cohens_d(mean[3:], mean[:3]))
     assert np.isnan(found[4])
+
+
+def test_a_missing_cell_is_counted_neither_as_a_finding_nor_as_none() -> None:
+    # Findings excluded (0), not mentioned (1) or present (2).
+    columns = tuple(Column(name, "ordinal", levels=(0, 1, 2)) for name in "abc")
+    schema = Schema("table", columns, TARGET)
+    empty = conform(pd.DataFrame({c.name: pd.Series(dtype=float) for c in columns}), schema)
+    matrix = np.array([[2, 0, 0], [2, 2, NAN], [2, 2, 2], [NAN, 0, 0], [NAN, NAN, 2], [NAN, NAN, NAN], [0, 0, 0.0]])
+    names = np.array([f"s{i}" for i in range(len(matrix))], dtype=object)
+    cohort = Cohort("cells", with_matrix(empty, matrix, schema), np.zeros(len(matrix), dtype=np.int64), names, schema)
+    some = {"count": {"columns": ["a", "b", "c"], "level": 2, "low": 1, "high": 2}}
+    # Two present and one unknown may be two or three; none present and one unknown, none or one: neither can be asked.
+    np.testing.assert_array_equal(asked(cohort, some), [1, NAN, 0, NAN, NAN, NAN, 0])
+    least = {"count": {"columns": ["a", "b", "c"], "level": 2, "low": 2}}
+    # At least two: known whatever the missing cell holds in rows 1 and 3.
+    np.testing.assert_array_equal(asked(cohort, least), [0, 1, 1, 0, NAN, NAN, 0])
+    kin = {"hierarchy": {"present": 2, "excluded": 0, "above": {"a": ["b"], "c": ["b"]}}}
+    np.testing.assert_array_equal(asked(cohort, kin), [0, 1, 1, 1, NAN, NAN, 1])
+
+
+def test_only_subjects_that_can_be_asked_are_counted() -> None:
+    # Of 30 people ten have a total; one of these ten breaks the rule, which is 10 % and not 3 %.
+    rows = [[NAN if i >= 10 else 1.0, 0.5, 40, 0, 0, 0.0] for i in range(30)]
+    rows[0][0] = 0.1
+    cohort = table(rows, y=[0, 1] * 15)
+    said = [{"formula": "direct <= total", "says": "part"}, {"range": {"column": "stage", "low": 1}, "says": "staged"}]
+    gone = table([[*row[:3], NAN, *row[4:]] for row in rows], y=[0, 1] * 15)
+    rules = read_rules(said, cohort).judged(cohort)
+    assert rules.real == {"part": 1 / 10, "staged": 0.0} and rules.wrong == {"part": "1 of 10 real subjects break it"}
+    nobody = read_rules(said, gone).judged(gone)
+    assert np.isnan(nobody.real["staged"]) and "staged" not in nobody.wrong
+    shown = rule_table(nobody, gone, gone).set_index("rule")
+    assert np.isnan(shown.loc["staged", ["synthetic", "real"]].astype(float)).all()
+    assert not any("nan" in note for note in rule_notes(rule_table(nobody, cohort, gone)))
+
+
+def test_a_direction_is_judged_by_subjects_that_have_a_value() -> None:
+    # Three against three that are turned round, d = -1, are no more than chance; thirty more without a value no proof.
+    values, y = [3.0, 4, 5, 2, 3, 4], [0, 0, 0, 1, 1, 1]
+    rows = [[v, 0, 40, 0, 0, 0.0] for v in values] + [[NAN, 0, 40, 0, 0, 0.0]] * 60
+    cohort = table(rows, y=y + [0, 1] * 30)
+    rule = {"marker": {"column": "total", "class": "case", "direction": "up"}, "says": "up"}
+    assert read_rules([rule], cohort).judged(cohort).real["up"] == pytest.approx(-1.0)
+    assert not read_rules([rule], cohort).judged(cohort).wrong
 
 
 def test_cohens_d_where_nothing_varies() -> None:
@@ -353,8 +404,39 @@ def test_wrong_rules_are_left_out_and_named() -> None:
     assert found.rows["value"].iloc[0] == pytest.approx(0.75, abs=0.1)
     assert any("Wrong rule, left out of scores: too low (40 of 40" in note for note in found.notes)
     assert any("part (hard): 25.0 % and 0.0 %" in note for note in found.notes)
-    assert any("up: -" in note and "turn round" in note for note in found.notes)
+    [turned] = [note for note in found.notes if "turn round" in note]
+    assert "up: -" in turned and found.rules.set_index("rule").loc["up", "turned"]
     assert found.rules["rule"].iloc[0] == "part" or found.rules["wrong"].iloc[0]
+
+
+def test_what_chance_turns_round_is_not_held_against_anybody() -> None:
+    real, _ = two_sets()
+    assert real.rules is not None
+    rng = np.random.default_rng(0)
+    flat = real.matrix.copy()
+    flat[:, 0] = rng.permutation(np.linspace(0, 1, 40))
+    for shift, said in ((0.05, False), (2.0, True)):
+        matrix = flat.copy()
+        matrix[:20, 0] += shift + flat[20:, 0].mean() - flat[:20, 0].mean()
+        made = synthetic_cohort(real, with_matrix(real.X, matrix, real.schema), real.y, "hand")
+        shown = rule_table(real.rules, made, real).set_index("rule")
+        assert shown.loc["up", "synthetic"] < 0 and shown.loc["up", "turned"] == said
+        assert any("up: -" in note for note in rule_notes(shown.reset_index())) is said
+
+
+def test_a_row_that_no_hard_rule_can_be_asked_of_keeps_none() -> None:
+    real, made = two_sets()
+    matrix = made.matrix.copy()
+    matrix[30:, :2] = NAN  # of the cases that keep the rules nothing is known
+    lacking = synthetic_cohort(real, with_matrix(real.X, matrix, real.schema), real.y, "hand")
+    assert rule_pass(Pair(Comparison(real, real, lacking, Coder.fit(real), 0))) == pytest.approx((1 + 0) / 2)
+
+
+def test_rules_are_told_where_rows_are_too_few_to_compare() -> None:
+    real, made = two_sets()
+    few = compare(real, made.take(np.r_[0:2, 20:23]), scorers=SCORERS, draws=10)
+    assert set(few.rows["status"]) == {"not_estimable"}
+    assert few.rules.set_index("rule").loc["part", "synthetic"] == pytest.approx(3 / 5)
 
 
 def test_rules_follow_rows_and_change_no_seed() -> None:

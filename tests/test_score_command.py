@@ -119,6 +119,33 @@ def test_a_schema_may_come_from_a_yaml_and_a_holdout_beside_it(files: Path, caps
     assert status == 0 and "120 held out" in text and "1 of 1 scorers" in text
 
 
+def test_a_holdout_has_the_columns_of_the_real_table_that_are_no_features(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Patients are held out as they stand in the hospital's own table: with names, sites and its code for missing."""
+    for name, first in (("real", 0), ("held", 500)):
+        frame = pd.read_csv(files / f"{name}.csv")
+        age = frame["age"].mask(np.arange(len(frame)) % 9 == 0, 999)
+        patient = [f"P{first + i // 2}" for i in range(len(frame))]
+        frame.assign(age=age, patient=patient, hospital="north", note="x").to_csv(
+            files / f"own_{name}.csv", index=False
+        )
+    (files / "own.yaml").write_text(
+        "path: own_real.csv\ntarget: diagnosis\nsubject: patient\nsite: hospital\ndrop: [note]\nmissing: [999]\n"
+    )
+    real = load(str(files / "own.yaml"))
+    held = rows_like(files / "own_held.csv", real)
+    assert held.schema.names == real.schema.names and not {"patient", "hospital", "note"} & set(held.schema.names)
+    assert sorted(set(held.subject)) == sorted({f"P{500 + i // 2}" for i in range(len(held))})
+    age = held.matrix[:, held.schema.names.index("age")]
+    np.testing.assert_array_equal(np.isnan(age), np.arange(len(held)) % 9 == 0)
+    words = [str(files / "own.yaml"), str(files / "fresh.csv"), "--scorers", "dcr_share"]
+    status, text, _ = said(capsys, *words, "--holdout", str(files / "own_held.csv"))
+    assert status == 0 and "by name" not in text
+    status, text, _ = said(capsys, *words, "--holdout", str(files / "own_real.csv"))
+    assert status == 0 and "40 of 40 held-out patients are patients of own_real too" in " ".join(text.split())
+
+
 def test_columns_that_do_not_fit_are_shown_as_a_diff(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frame = pd.read_csv(files / "fresh.csv").rename(columns={"bilirubin": "bili"}).astype({"age": object})
     frame.loc[0, "age"] = "old"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +14,13 @@ from scipy.stats import beta
 from raredata_bench.bench import registry, steps
 from raredata_bench.bench.comparing import compare
 from raredata_bench.bench.material import load_cohort
+from raredata_bench.contracts.methods import synthetic_cohort
 from raredata_bench.contracts.scorers import Comparison, Measured, NotEstimable, Rate
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
-from raredata_bench.scoring import attacks, intervals, membership, panel
+from raredata_bench.data.omics import OmicsMatrix
+from raredata_bench.schema import Column, LabelTarget, Schema
+from raredata_bench.scoring import attacks, intervals, membership, panel, privacy
 from raredata_bench.scoring.pairs import Pair
 
 ATTACKS = {
@@ -28,6 +32,14 @@ ATTACKS = {
 
 def clinic(seed: int, n: int) -> Cohort:
     return load_cohort("sim_clinical", registry.node("dataset", "sim_clinical", {"n_per_class": n, "seed": seed}))
+
+
+def counted(values: np.ndarray, name: str) -> Cohort:
+    """Return controls with three numeric columns."""
+    names = tuple(f"g{j}" for j in range(values.shape[1]))
+    schema = Schema("omics", tuple(Column(one) for one in names), LabelTarget("dx", ("control", "case")))
+    subject = np.array([f"{name}{i}" for i in range(len(values))], dtype=object)
+    return Cohort("toy", OmicsMatrix(values, names), np.zeros(len(values), dtype="<i8"), subject, schema)
 
 
 def paired(made: Cohort, n: int = 30, held: int = 60, seed: int = 0) -> Pair:
@@ -43,21 +55,87 @@ def test_copies_are_always_found_and_others_as_often_as_chance_has_it(key: str) 
     assert copied.parts["rate"].value == 1.0 and copied == 1.0
     assert 0 <= copied.parts["control"].value < 0.5
     assert abs(honest.parts["rate"].value - honest.parts["control"].value) < 0.15
-    # Two classes of 30 rows, each a person; queries come from fewer synthetic rows than that.
-    assert honest.parts["control"].subjects <= 60 and (key == "singling_out" or honest.parts["rate"].subjects == 60)
+    # Two classes of 30 training and 60 held-out rows, each a person; queries single out fewer than that.
+    persons = tuple(honest.parts[name].subjects for name in ("rate", "control"))
+    assert persons == (60, 120) if key != "singling_out" else persons[0] == persons[1] < 180
 
 
 @pytest.mark.parametrize("key", sorted(ATTACKS))
-def test_the_value_is_the_mean_excess_of_the_classes(key: str) -> None:
-    pair = paired(clinic(3, 30))
-    each = [
-        ATTACKS[key](Pair(type(pair.layout)(pair.space, (view,), pair.copying, pair.sizes, pair.seed)))
-        for view in pair.views
-    ]
-    for one in each:
-        rate, control = (one.parts[name].value for name in ("rate", "control"))
-        assert one == pytest.approx((rate - control) / (1 - control))
-    assert ATTACKS[key](pair) == pytest.approx(np.mean(each))
+def test_copies_are_found_however_few_patients_are_held_out(key: str) -> None:
+    """Of 200 copied patients and 20 held-out ones n* rows would share two: everybody is attacked, with all rows."""
+    train, held = clinic(1, 100), clinic(2, 10)
+    value = ATTACKS[key](Pair(Comparison(train, held, train, Coder.fit(train), 0)))
+    assert value == 1.0 and value.parts["rate"].value == 1.0
+    some = train.take(np.flatnonzero(np.arange(200) % 4 == 0))
+    quarter = ATTACKS[key](Pair(Comparison(train, held, some, Coder.fit(train), 0)))
+    assert quarter == 1.0 if key == "singling_out" else 0.1 < quarter < 0.4
+
+
+@pytest.mark.parametrize("key", sorted(ATTACKS))
+def test_attacks_gain_nothing_on_average_however_uneven_the_sides(key: str) -> None:
+    values = []
+    for seed in range(24):
+        train, held, made = clinic(100 + seed, 40), clinic(200 + seed, 12), clinic(300 + seed, 60)
+        value = ATTACKS[key](Pair(Comparison(train, held, made, Coder.fit(train), seed)))
+        assert isinstance(value, Measured)
+        values.append(value)
+    assert abs(np.mean(values)) < 3 * np.std(values, ddof=1) / np.sqrt(len(values)) < 0.5
+
+
+def test_classes_of_unequal_shares_do_not_look_like_success() -> None:
+    """Attempts on the class of which few are held out weigh as its training rows do."""
+    won, lost = np.array([True, True, False, False]), np.array([True, False, False])
+    weight = np.array([2.0, 1.0, 1.0])
+    found = attacks.excess(won, lost, (4, 3), weight)
+    assert isinstance(found, Measured) and found == 0.0 and found.parts["control"] == Rate(0.5, 3)
+
+
+def test_a_copy_under_another_label_is_a_copy() -> None:
+    train, held = clinic(1, 20), clinic(2, 40)
+    y = np.zeros(len(train), dtype=train.y.dtype)
+    turned = synthetic_cohort(train, train.X, y, "toy")
+    pair = Pair(Comparison(train, held, turned, Coder.fit(train), 0))
+    assert len(pair.copying) == 1, "the class that nobody made a row of is not compared"
+    assert privacy.exact_copies(pair) == privacy.near_copies(pair) == 1.0
+
+
+def test_density_of_patients_and_who_is_judged_by_it_are_different_people() -> None:
+    train = clinic(1, 20)
+    twice = clinic(2, 20)
+    twice = replace(twice, subject=np.array([f"p{i // 2}" for i in range(len(twice))], dtype=object))
+    pair = Pair(Comparison(train, twice, clinic(3, 20), Coder.fit(train), 0))
+    seen: list[np.ndarray] = []
+    kept = pair.space.squared
+    object.__setattr__(pair.space, "squared", lambda a, b: (seen.append(a), seen.append(b), kept(a, b))[2])
+    membership.mia_density(pair)
+    for part in pair.copying:
+        groups = [rows for rows in seen if np.isin(rows, part.others).all()]
+        known = min(groups, key=len)
+        judged = np.setdiff1d(part.others, known)
+        assert len(known) and len(judged)
+        assert not np.intersect1d(pair.space.subject[known], pair.space.subject[judged]).size
+
+
+@pytest.mark.parametrize("key", sorted(ATTACKS))
+def test_the_value_is_the_excess_of_the_rate_over_the_control(key: str) -> None:
+    value = ATTACKS[key](paired(clinic(3, 30)))
+    assert isinstance(value, Measured)
+    rate, control = (value.parts[name].value for name in ("rate", "control"))
+    assert value == pytest.approx((rate - control) / (1 - control))
+
+
+def test_singling_out_by_hand() -> None:
+    """Binary columns; whoever has all three findings is alone, and a copy of that patient says so."""
+    others, alone = np.zeros((9, 3)), np.ones((1, 3))
+    columns = attacks.Columns(np.arange(3), np.ones(3, bool), np.ones(3), np.ones(3))
+    train, held = np.concatenate([alone, others]), np.zeros((10, 3))
+    made = np.concatenate([np.repeat(alone, 4, axis=0), np.zeros((6, 3))])
+    real, unseen, rows = (counted(part, name) for part, name in ((train, "a"), (held, "h"), (made, "s")))
+    pair = Pair(Comparison(real, unseen, synthetic_cohort(real, rows.X, rows.y, "toy"), Coder.fit(real), 0))
+    found = attacks.isolated(pair, columns)
+    # Two distinct synthetic rows; queries on the row of zeros fit many patients, those on the other one person.
+    assert found.member.all() and found.persons == 1 and 100 < len(found.member) < 200
+    np.testing.assert_allclose(found.chance, 10 / 20)
 
 
 def test_a_number_that_carries_its_parts_is_the_number_everywhere() -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import ks_2samp, spearmanr, wasserstein_distance
 
+from raredata_bench.bench.comparing import compare, load
+from raredata_bench.contracts.learners import Prediction
 from raredata_bench.contracts.methods import synthetic_cohort
-from raredata_bench.contracts.scorers import Comparison, NotEstimable
+from raredata_bench.contracts.scorers import Comparison, NotEstimable, Outcome
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
-from raredata_bench.schema import Column, LabelTarget, Schema
-from raredata_bench.scoring import attacks, diversity, fidelity, privacy, variety
+from raredata_bench.data.target import survival_array
+from raredata_bench.report.figures import frames
+from raredata_bench.schema import Column, LabelTarget, Schema, SurvivalTarget
+from raredata_bench.scoring import attacks, diversity, fidelity, privacy, survival, variety
+from raredata_bench.scoring.common import axis_score
 from raredata_bench.scoring.pairs import Pair
 
 LEVELS = ("x", "y", "z")
@@ -183,3 +190,124 @@ def test_seven_rows_are_too_few_and_it_is_said_how_many_are_needed(rng):
     said = fidelity.ks(pair(a, h, s))
     assert isinstance(said, NotEstimable)
     assert "at least 8 rows" in said.reason
+
+
+# ------------------------------------------------------------------------------------- classes that are off either way
+
+
+def two_sided(rng: np.random.Generator) -> Pair:
+    """Return 20 rows of each of two classes; of the synthetic ones one is drawn together and one apart, alike far."""
+    y = np.repeat([0, 1], 20)
+    u, v = rng.normal(size=(2, 40)) + 50 * y
+    centre = 50.0 * y
+    factor = np.where(y == 0, 0.4, 1.6)
+    a = cohort("a", dict(zip("uv", rng.normal(size=(2, 40)) + 50 * y, strict=True)), y)
+    h = cohort("h", {"u": u, "v": v}, y)
+    return pair(a, h, cohort("s", {"u": centre + factor * (u - centre), "v": centre + factor * (v - centre)}, y))
+
+
+def test_too_much_in_one_class_makes_not_good_for_too_little_in_another(rng):
+    both = two_sided(rng)
+    assert [view.pooled for view in both.views] == [False, False]
+    # Distances are .4 and 1.6 times those of patients: their mean is 1, their distance from it .6.
+    assert abs(variety.spread(both) - 1) == pytest.approx(0.6)
+    for score, of in ((variety.vendi, variety._vendi), (fidelity.density, lambda view: view.near.density)):
+        each = np.array([of(view) for view in both.views])
+        assert each.min() < 1 < each.max() or score is fidelity.density
+        value = score(both)
+        assert abs(value - 1) == pytest.approx(np.abs(each - 1).mean())
+        assert np.sign(value - 1) == np.sign(each[np.abs(each - 1).argmax()] - 1)
+
+
+def test_of_classes_on_one_side_it_is_the_plain_mean(rng):
+    y = np.repeat([0, 1], 20)
+    a, h = (cohort(name, {"u": rng.normal(size=40) + 50 * y}, y) for name in "ah")
+    u = h.X["u"].to_numpy()
+    s = cohort("s", {"u": 50.0 * y + np.where(y == 0, 0.5, 0.8) * (u - 50 * y)}, y)
+    assert variety.spread(pair(a, h, s)) == pytest.approx(0.65)
+
+
+def test_classes_of_which_one_collapsed_and_one_exploded_stay_in_the_declared_range(rng):
+    y = np.repeat([0, 1], 20)
+    a, h = (cohort(name, {"u": rng.normal(size=40)}, y) for name in "ah")
+    u = h.X["u"].to_numpy()
+    for factor in (1.9, 9.0):
+        value = variety.spread(pair(a, h, cohort("s", {"u": np.where(y == 0, 0.0, factor * u)}, y)))
+        assert value >= 0 and abs(value - 1) == pytest.approx((1 + abs(factor - 1)) / 2)
+
+
+# ------------------------------------------------------------------------------------------------------------ axes
+
+
+def test_no_single_score_carries_an_axis():
+    assert axis_score([8.0, 0.0, np.nan]) == pytest.approx(0.75)
+    assert axis_score([-30.0, 1.0]) == pytest.approx(0.25)
+    assert axis_score([0.2, 1.3]) == pytest.approx(0.75)
+    assert np.isnan(axis_score([])) and np.isnan(axis_score([np.nan]))
+
+
+def test_an_axis_in_a_figure_holds_its_scores_as_the_command_does():
+    base = {
+        "dataset": "d", "task": "t", "regime": "full", "method": "m", "plan": "balance", "learner": None,
+        "coverage": 1.0, "statuses": {"ok": 5}, "family": "deep", "simulated": False, "scorer_family": "privacy",
+    }  # fmt: skip
+    board = pd.DataFrame([base | {"scorer": "ratio", "normalised": 9.0}, base | {"scorer": "share", "normalised": 0.1}])
+    assert frames.axis_scores(board)["privacy"].tolist() == pytest.approx([axis_score([9.0, 0.1])]) == [0.8]
+
+
+def test_noise_is_no_paragon_of_privacy_by_one_ratio(rng):
+    a, h = (
+        cohort(name, dict(zip("uv", rng.normal(size=(2, 40)), strict=True)), np.repeat([0, 1], 20)) for name in "ah"
+    )
+    far = cohort("s", dict(zip("uv", rng.normal(size=(2, 40)) + 40, strict=True)), np.repeat([0, 1], 20))
+    keys = ["dcr_quantile", "exact_copies", "near_copies", "authenticity"]
+    found = compare(a, synthetic_cohort(a, far.X, far.y, "far"), h, keys, draws=20)
+    scores = found.rows.set_index("scorer")["normalised"]
+    assert scores["dcr_quantile"] > 10, "the score itself is shown as it is"
+    axis = found.axes.set_index("axis").loc["privacy"]
+    assert axis["score"] == pytest.approx(scores.clip(-0.5, 1.5).mean()) and axis["score"] <= 1.5
+
+
+# ---------------------------------------------------------------------------------------------------- comparing files
+
+
+def test_a_trial_is_scored_as_a_trial():
+    trial = load("sim_trial")
+    made = trial.truth.draw(100, np.random.default_rng(0))
+    keys = ["effect_concordance", "km_divergence", "voice_w1", "tvd"]
+    found = compare(trial, synthetic_cohort(trial, made.X, made.y, "fresh"), scorers=keys, draws=5)
+    rows = found.rows.set_index("scorer")
+    assert list(rows.index) == keys, "what was asked is answered, in the order of asking"
+    assert rows["status"].to_dict() == {
+        "effect_concordance": "in_sample", "km_divergence": "incompatible", "voice_w1": "incompatible",
+        "tvd": "in_sample",
+    }  # fmt: skip
+    assert rows.loc["km_divergence", "reason"] == "meant for survival outcomes; this is a treatment outcome"
+    assert rows.loc["voice_w1", "reason"] == "meant for audio rows; these are table rows"
+    assert found.axes.set_index("axis").loc["fidelity", "of"] == 2, "what is not meant could not have a score"
+    everything = compare(trial, synthetic_cohort(trial, made.X, made.y, "fresh"), draws=5).rows
+    assert "incompatible" not in set(everything["status"]) and "km_divergence" not in set(everything["scorer"])
+
+
+def test_a_synthetic_subject_is_no_real_one_of_the_same_name(rng):
+    y = np.repeat([0, 1], 20)
+    a, s = (cohort("P", dict(zip("uv", rng.normal(size=(2, 40)), strict=True)), y) for _ in range(2))
+    assert list(a.subject) == list(s.subject)
+    other = cohort("Q", dict(zip("uv", s.X.to_numpy().T, strict=True)), y)
+    keys = ["c2st", "c2st_kernel", "ks"]
+    same, apart = (compare(a, made, None, keys, draws=10).rows for made in (s, other))
+    pd.testing.assert_frame_equal(same, apart)
+
+
+# -------------------------------------------------------------------------------------------------------- no order
+
+
+def test_a_risk_that_is_the_same_for_all_orders_nobody():
+    y = survival_array(np.arange(30) < 24, np.arange(1.0, 31))
+    said = Prediction(risk=np.full(30, 0.3))
+    told = Outcome(y, SurvivalTarget("death", "time"), said, y)
+    assert survival.td_auc(told) == survival.harrell_c(told) == survival.uno_c(told) == 0.5
+    assert survival.td_auc(replace(told, fold=np.arange(30) % 2)) == 0.5
+    assert survival.td_auc(replace(told, prediction=Prediction(risk=-np.arange(30.0)))) == 1.0
+    few = replace(told, y=y[12:], prediction=Prediction(risk=np.arange(18.0)))
+    assert survival.td_auc(few) == NotEstimable("needs at least 10 events up to day 12.5; got 0")

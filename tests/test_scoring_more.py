@@ -25,6 +25,7 @@ from raredata_bench.scoring import (
     panel,
     plausibility,
     spheres,
+    survival,
     transport,
     variety,
 )
@@ -274,16 +275,17 @@ def test_unseen_pairs_agree_with_a_count_pair_by_pair(seed):
 def test_survival_curves_agree_with_lifelines(seed, n):
     rng = np.random.default_rng(seed)
     time, event = np.ceil(rng.exponential(10, n)), rng.random(n) < 0.6
-    at, value = courses.kaplan_meier(time, event)
+    curve = survival.kaplan_meier(survival.Timed(event, time))
     peer = KaplanMeierFitter().fit(time, event)
-    np.testing.assert_allclose(peer.survival_function_at_times(at).to_numpy(), value, atol=1e-12)
+    np.testing.assert_allclose(peer.survival_function_at_times(curve.times).to_numpy(), curve.values, atol=1e-12)
 
 
 @pytest.mark.parametrize(("horizon", "value"), [(1.0, 0.199788), (5.0, 0.098657)])
 def test_gap_between_exponential_curves_is_the_closed_form(horizon, value):
     rng = np.random.default_rng(15)
     everyone = np.ones(40_000, dtype=bool)
-    slow, fast = (courses.kaplan_meier(rng.exponential(scale, 40_000), everyone) for scale in (1.0, 0.5))
+    drawn = (survival.Timed(everyone, rng.exponential(scale, 40_000)) for scale in (1.0, 0.5))
+    slow, fast = (survival.kaplan_meier(one) for one in drawn)
     gap, signed = courses.curve_gap(slow, fast, horizon)
     assert gap == pytest.approx(value, abs=0.003) and signed == pytest.approx(gap, abs=1e-9)
     assert courses.curve_gap(slow, slow, horizon) == (0.0, 0.0)

@@ -7,6 +7,7 @@ import shutil
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,9 @@ from raredata_bench.cli.common import console, scorer_facts
 from raredata_bench.cli.parts import Parts
 from raredata_bench.cli.report import main
 from raredata_bench.leaderboard.summary import statistics
-from raredata_bench.report.supplement import Told, compile_pdf, first_error, write_supplement
+from raredata_bench.report.site.components import components
+from raredata_bench.report.supplement import Told, compile_pdf, first_error, together, write_supplement
+from raredata_bench.report.supplement_parts import cards_table, datasets_table
 from raredata_bench.report.tables import content_of, printed
 
 needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
@@ -74,6 +77,33 @@ def test_it_tells_what_was_run_and_with_what(study: Path, tmp_path: Path) -> Non
     for note in told(study).content.found.notes:  # type: ignore[union-attr]
         assert note.split(":")[0] in plain.replace("{[}", "[")
     assert write_supplement(told(study), tmp_path / "b").read_text() == first
+
+
+def test_notes_that_say_the_same_of_several_places_are_one() -> None:
+    notes = ["Exploratory.", "glioma, logreg: no curve.", "No Elo: too few.", "glioma, mlp: no curve.", "a: b"]
+    assert together(notes) == ["Exploratory.", "glioma, logreg; glioma, mlp: no curve.", "No Elo: too few.", "a: b"]
+
+
+def test_licences_stand_in_short_with_their_notes_below(study: Path) -> None:
+    held = told(study)
+    known = components(held.records, {})
+    assert known["dataset"]["glioma"]["licence"].startswith("GPL-3 (")
+    table = datasets_table(held.records, {}, known)
+    printed_texts = [cell.text for block in table.blocks for row in block.rows for cell in row]
+    assert not any("(package" in text for text in printed_texts)
+    assert f"glioma: {known['dataset']['glioma']['licence']}" in table.blocks[0].note
+    assert "GPL-3" in " ".join([*printed_texts, table.caption])
+
+
+def test_a_card_with_a_suspected_leak_is_marked_in_the_list() -> None:
+    def card(method: str, statuses: dict[str, int]) -> dict[str, Any]:
+        axes = {"dataset": "a", "task": "t", "regime": "n10", "method": method}
+        return {"axes": axes, "id": method, "completeness": {"filled": 53, "mandatory": 53, "not_done": []},
+                "R3_algorithm": {"statuses": statuses}, "R4_validation": {"failures": []}}  # fmt: skip
+
+    table = cards_table([card("copier", {"ok": 4, "leak_suspected": 1}), card("smote", {"ok": 5})])
+    assert [row[0].text for row in table.blocks[0].rows] == ["copier‡", "smote"] and "‡ leak" in table.caption
+    assert "‡" not in cards_table([card("smote", {"ok": 5})]).caption
 
 
 @needs_latex

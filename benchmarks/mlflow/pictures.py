@@ -27,7 +27,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from raredata_bench.bench.mirror_reading import load_mirrored
-from raredata_bench.bench.mirror_rows import contents, primary_rows
+from raredata_bench.bench.mirror_rows import LEAK, contents, primary_rows
 from raredata_bench.bench.mirror_views import View, views
 from raredata_bench.bench.studies import load_records, load_table
 from raredata_bench.cli.common import leaderboard_of
@@ -100,7 +100,8 @@ def held(page: Page, view: View, board: pd.DataFrame) -> None:
     label, _, value = view.name.partition(": ")
     column = {"Task": "task", "Method family": "family"}[label]
     main_rows = primary_rows(board)
-    wanted = main_rows[main_rows[column] == value]
+    leaks = main_rows["statuses"].map(lambda found: LEAK in found)
+    wanted = main_rows[(main_rows[column] == value) & ~leaks]
     gains = {" ".join(row[NAMED]): round(row["gain"], 12) for _, row in wanted.iterrows()}
     rows = page.locator(".ag-center-cols-container .ag-row, .ag-pinned-left-cols-container .ag-row")
     names = [link.inner_text() for link in rows.locator("a[href*='/runs/']").all()]

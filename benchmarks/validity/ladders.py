@@ -52,8 +52,11 @@ def main() -> None:
     for key, changed in keys:
         parts.append(pd.DataFrame(climbed(key, given.each, given.seeds, changed)))
         print(key, changed or "", len(parts[-1]), flush=True)
-    found = correlations(pd.concat(parts))
-    text = published(found)
+    rows = pd.concat(parts)
+    failed = rows[rows["failed"] != ""].groupby(["scorer", "dataset"])["failed"].first()
+    lines = [f"- `{scorer}`, {dataset}: {reason}." for (scorer, dataset), reason in failed.items()]
+    found = correlations(rows)
+    text = published(found) + "\n\n" + ("Failed:\n\n" + "\n".join(lines) if lines else "No scorer failed.")
     print(text)
     if not given.only:
         head = (
@@ -61,7 +64,8 @@ def main() -> None:
             f"Fresh rows of simulators, spoilt step by step: {given.each} a class, {given.seeds} seeds, the median\n"
             f"over {len(keys)} simulators of the Spearman correlation of step and worth. −1.0 goes down with\n"
             "every step; a dot does not notice; above 0 it goes *up*, and must not be read alone; blank could\n"
-            "not be told. Written by `ladders.py`.\n\n"
+            "not be told. Made by `OMP_NUM_THREADS=1 python benchmarks/validity/ladders.py "
+            f"--seeds {given.seeds} --each {given.each}`.\n\n"
         )
         (HERE / "ladders.md").write_text(head + text + "\n", encoding="utf-8")
 

@@ -20,17 +20,21 @@ import pandas as pd
 from raredata_bench.bench import registry
 from raredata_bench.bench.guard import Failed, attempt
 from raredata_bench.bench.material import load_named
+from raredata_bench.bench.transporting import transported
+from raredata_bench.contracts.applies import outcome_kind
 from raredata_bench.contracts.methods import synthetic_cohort
 from raredata_bench.contracts.scorers import Comparison, Measured, NotEstimable
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
-from raredata_bench.data.frames import differences, marked, read_table, to_rows
+from raredata_bench.data.frames import MARKS, differences, marked, read_table, to_rows
 from raredata_bench.data.rules import Rules
+from raredata_bench.datasets.tabular_io import blank, codes_for, text_of
 from raredata_bench.errors import IncompatibleError, MissingDataError, closest
 from raredata_bench.facts import ScorerInfo
-from raredata_bench.schema import LabelTarget, SurvivalTarget
+from raredata_bench.schema import LabelTarget, Schema, SurvivalTarget
 from raredata_bench.scoring import intervals, panel
+from raredata_bench.scoring.common import axis_score
 from raredata_bench.scoring.pairs import Pair, Scorer, needs_three_sets
 from raredata_bench.scoring.rules import DETAIL, rule_notes, rule_table
 from raredata_bench.seeding import rng_for, seed_for
@@ -58,16 +62,24 @@ class Compared:
         ``reference`` is what two samples of real patients of the same sizes score against each other. ``normalised`` is
         1 where the synthetic rows are as good as another real sample and 0 where they are as bad as the declared bad
         one; ``low`` and ``high`` are its 95 % interval over subjects. ``status`` is ``ok``, ``in_sample`` (the real
-        rows may be those that the synthetic ones were made from), ``not_estimable`` or ``failed``, with its ``reason``.
+        rows may be those that the synthetic ones were made from), ``not_estimable``, ``incompatible`` (a scorer that
+        was named and is not meant for such rows) or ``failed``, with its ``reason``.
         ``detail`` says of an attack how often it succeeds on training rows (``rate``) and on others (``control``), each
         ``{value, low, high}`` with a 95 % interval over subjects; None for other scorers.
+        Where patients of another site were given, of fidelity scorers also ``transport``: 1 where synthetic rows lie
+        no farther from these than held-out patients of their own site do, 0 where they lie as far as bad rows, with
+        ``transport_low`` and ``transport_high``, its 95 % interval over subjects, or ``transport_reason`` why there is
+        none; ``elsewhere`` and ``elsewhere_reference`` are the two values
+        (:class:`raredata_bench.scoring.elsewhere.Transport`).
     axes : DataFrame
-        By family: the mean of ``normalised`` over the scorers that have one (``score``), how many those are
-        (``scorers``), and how many there could be (``of``). There is no overall grade.
+        By family: the mean of ``normalised`` over the scorers that have one (``score``), each held between -.5 and 1.5
+        so that no single one carries an axis (:func:`raredata_bench.scoring.common.axis_score`; ``normalised`` itself
+        is not), how many those are (``scorers``), and how many there could be (``of``). There is no overall grade.
     notes : tuple of str
     rules : DataFrame
-        A row per declared rule: ``rule, kind, strength, synthetic, real, wrong, source``, with the share of synthetic
-        rows and of real subjects that break it, the most often broken first; then markers and pathways, with Cohen's d.
+        A row per declared rule: ``rule, kind, strength, synthetic, real, turned, wrong, source``, with the share of
+        synthetic rows and of real subjects that break it, the most often broken first; then markers and pathways, with
+        Cohen's d and whether synthetic rows turn it round.
     """
 
     rows: pd.DataFrame
@@ -94,7 +106,8 @@ def rows_like(path: str | Path, real: Cohort) -> Cohort:
     ----------
     path : str or Path
         A ``.csv``, ``.tsv`` or ``.parquet`` with the columns of ``real`` and its outcome in any order; or, of images
-        and whatever is no table, a ``cohort.yaml`` with the same features.
+        and whatever is no table, a ``cohort.yaml`` with the same features. Columns that are no features in the table of
+        ``real`` (``subject``, ``site`` and others of its yaml) may be there; the subjects are read.
     real : Cohort
 
     Raises
@@ -112,20 +125,44 @@ def rows_like(path: str | Path, real: Cohort) -> Cohort:
         return _as_rows_of(load(str(path)), real, path.name)
     if not isinstance(real.schema.target, LabelTarget | SurvivalTarget):
         raise IncompatibleError("Rows of a trial are not read from a table. Score them within a study: method=samples.")
-    frame, notes = marked(read_table(path), real.schema, path.name)
-    different = differences(frame, real.schema)
+    frame, notes = marked(_emptied(read_table(path), real.roles.get("missing")), real.schema, path.name)
+    ignored = (*MARKS, *_no_features(real))
+    different = differences(frame, real.schema, ignored)
     if different:
         lines = "\n".join(f"  {line}" for line in different)
         raise IncompatibleError(
             f"The columns of {path.name} are not those of {real.key} (- lacking, + unknown, ~ not readable):\n{lines}\n"
             "Rename or remove them, or say in a cohort.yaml what the columns are (README, `Your own cohort`)."
         )
-    rows = to_rows(frame, real.schema, ignored=("subject", "synthetic"))
+    rows = to_rows(frame, real.schema, ignored=ignored)
     empty = payloads.take(real.X, np.empty(0, dtype=np.int64))
     X = payloads.with_matrix(empty, rows.matrix, real.schema)
     made = synthetic_cohort(real, X, rows.y, path.name)
-    subject = frame["subject"].astype(str).to_numpy(dtype=object) if "subject" in frame.columns else made.subject
+    names = [name for name in (str(real.roles.get(MARKS[0], "")), MARKS[0]) if name in frame.columns]
+    subject = frame[names[0]].astype(str).to_numpy(dtype=object) if names else made.subject
     return replace(made, subject=subject, notes=(*notes, *rows.changed))
+
+
+def _no_features(real: Cohort) -> list[str]:
+    """Return the columns of the table of ``real`` that are no features: people, sites, and what was left out."""
+    dropped = real.roles.get("drop") or []
+    named = [real.roles[key] for key in real.roles if key not in ("drop", "missing")]
+    return [str(name).strip() for name in (*named, *([dropped] if isinstance(dropped, str | int) else dropped))]
+
+
+def _emptied(frame: pd.DataFrame, missing: Any) -> pd.DataFrame:
+    """Return a table without the codes that stand for a missing cell in the table of the real rows."""
+    codes = codes_for(missing)
+    if not codes:
+        return frame
+    out = {}
+    for name in frame:
+        cells = ["" if pd.isna(cell) else text_of(cell) for cell in frame[name]]
+        gone = np.array(cells, dtype=object) != np.array(
+            blank(cells, (*codes.get("", ()), *codes.get(str(name), ())))[0], dtype=object
+        )
+        out[name] = frame[name].mask(gone)
+    return pd.DataFrame(out)
 
 
 def _as_rows_of(made: Cohort, real: Cohort, name: str) -> Cohort:
@@ -141,7 +178,7 @@ def _as_rows_of(made: Cohort, real: Cohort, name: str) -> Cohort:
 
 def compare(
     real: Cohort, synthetic: Cohort, holdout: Cohort | None = None, scorers: Sequence[str] | None = None,
-    seed: int = 0, draws: int = DRAWS,
+    seed: int = 0, draws: int = DRAWS, elsewhere: Cohort | None = None,
 ) -> Compared:  # fmt: skip
     """Score synthetic rows against real ones.
 
@@ -159,6 +196,9 @@ def compare(
     seed : int
     draws : int
         Of real rows against real rows, and of half-samples for the intervals.
+    elsewhere : Cohort or None
+        Patients of another site, of whom nobody saw any. Adds to every fidelity scorer how it transports there; this
+        needs a hold-out.
 
     Raises
     ------
@@ -169,11 +209,13 @@ def compare(
     for key in scorers or ():
         if key not in keys:
             raise IncompatibleError(f"{key!r} is no scorer of rows.{closest(key, keys)} There are {', '.join(keys)}.")
-    kind = "label" if isinstance(real.schema.target, LabelTarget) else "survival"
-    wanted = [
-        key for key in (scorers or keys)
-        if panel.applies(registry.info_of("scorer", key), kind, len(real.schema.target.strata), real.schema.modality)
+    reasons = {key: _unmeant(registry.info_of("scorer", key), real.schema) for key in scorers or keys}
+    # Who names a scorer is told why it does not apply; of all there are, those for other rows are not of interest.
+    refused = [
+        _row(key, registry.info_of("scorer", key), "incompatible", reason)
+        for key, reason in reasons.items() if scorers and reason
     ]  # fmt: skip
+    wanted = [key for key, reason in reasons.items() if not reason]
     number = seed_for("compare", seed=seed)
     train, unseen = (real, holdout) if holdout is not None else halved(real, number)
     coder = Coder.fit(real)
@@ -181,27 +223,48 @@ def compare(
     detail = _rules(real, synthetic)
     notes = (*_notes(real, synthetic, holdout), *rule_notes(detail))
     if pair.reason:
-        return _gathered(
-            [_row(key, registry.info_of("scorer", key), "not_estimable", pair.reason) for key in wanted], notes
-        )
-    # Of all real rows, for copies: half of them would show half of the copies.
-    whole = pair if holdout is not None else Pair(Comparison(real, real, synthetic, coder, number))
-    references = panel.real_pairs(train, unseen, coder, pair.sizes or {}, number, draws)
-    halves = intervals.half_samples(pair, draws, number)
-    rows = []
-    for key in wanted:
-        info, function = registry.scorer(key)
-        if holdout is not None:
-            rows.append(_scored(key, info, function, pair, references, halves))
-        elif needs_three_sets(function):
-            rows.append(_row(key, info, "not_estimable", NO_HOLDOUT))
-        elif info.family == "privacy":
-            row, value = _valued(key, info, function, whole)
-            rows.append(row if value is None else row | {"reason": f"no reference: {NO_HOLDOUT}"})
-        else:
-            row = _scored(key, info, function, pair, references, halves)
-            rows.append(row | {"status": "in_sample"} if row["status"] == "ok" else row)
-    return replace(_gathered(rows, notes), rules=detail)
+        rows = [_row(key, registry.info_of("scorer", key), "not_estimable", pair.reason) for key in wanted]
+    else:
+        # Of all real rows, for copies: half of them would show half of the copies.
+        whole = None if holdout is not None else Pair(Comparison(real, real, synthetic, coder, number))
+        references = panel.real_pairs(train, unseen, coder, pair.sizes or {}, number, draws)
+        halves = intervals.half_samples(pair, draws, number)
+        rows = [_judged(key, pair, references, halves, whole) for key in wanted]
+    rows = sorted([*rows, *refused], key=lambda row: list(reasons).index(row["scorer"]))
+    found = replace(_gathered(rows, notes), rules=detail)
+    if elsewhere is None:
+        return found
+    return replace(found, rows=transported(found.rows, real, holdout, elsewhere, synthetic, coder, number, draws))
+
+
+def _judged(
+    key: str, pair: Pair, references: panel.RealPairs, halves: tuple[Pair, ...], whole: Pair | None
+) -> dict[str, Any]:
+    """Return the row of a scorer; ``whole`` are all real rows on both real sides, where there is no hold-out."""
+    info, function = registry.scorer(key)
+    if whole is None:
+        return _scored(key, info, function, pair, references, halves)
+    if needs_three_sets(function):
+        return _row(key, info, "not_estimable", NO_HOLDOUT)
+    if info.family == "privacy":
+        row, value = _valued(key, info, function, whole)
+        return row if value is None else row | {"reason": f"no reference: {NO_HOLDOUT}"}
+    row = _scored(key, info, function, pair, references, halves)
+    return row | {"status": "in_sample"} if row["status"] == "ok" else row
+
+
+def _unmeant(info: ScorerInfo, schema: Schema) -> str:
+    """Return why a scorer is not meant for such rows, empty where it is."""
+    kind, strata, modality = outcome_kind(schema.target), schema.target.strata, schema.modality
+    if panel.applies(info, kind, len(strata), modality):
+        return ""
+    if modality in info.unfit:
+        return f"not fit for {modality}: {info.unfit[modality]}"
+    if kind not in info.targets:
+        return f"meant for {' and '.join(info.targets)} outcomes; this is a {kind} outcome"
+    if len(strata) < 2:
+        return f"needs two classes; there is {', '.join(strata)}"
+    return f"meant for {' and '.join(info.modalities)} rows; these are {modality} rows"
 
 
 def _rules(real: Cohort, synthetic: Cohort) -> pd.DataFrame:
@@ -210,15 +273,16 @@ def _rules(real: Cohort, synthetic: Cohort) -> pd.DataFrame:
 
 
 def halved(real: Cohort, seed: int) -> tuple[Cohort, Cohort]:
-    """Return two halves of the subjects of each stratum, at random."""
+    """Return two halves of the subjects at random, each with half of those whose rows are of the same strata."""
     rng = rng_for("halved", seed=seed)
-    chance = {name: rng.random() for name in np.unique(real.subject.astype(str))}
-    first = np.zeros(len(real), dtype=bool)
-    for stratum in np.unique(real.strata):
-        rows = np.flatnonzero(real.strata == stratum)
-        people = sorted({str(real.subject[row]) for row in rows}, key=chance.__getitem__)
-        first[rows] = np.isin(real.subject[rows].astype(str), people[: len(people) // 2])
-    return real.take(np.flatnonzero(first)), real.take(np.flatnonzero(~first))
+    people, place = np.unique(real.subject.astype(str), return_inverse=True)
+    kinds = np.zeros((len(people), len(real.schema.target.strata)), dtype=bool)
+    kinds[place, real.strata] = True
+    order = np.lexsort((rng.random(len(people)), *kinds.T))
+    # Every other one of those of one kind, and on through the kinds, so that both halves are of one size.
+    first = np.zeros(len(people), dtype=bool)
+    first[order[1::2]] = True
+    return real.take(np.flatnonzero(first[place])), real.take(np.flatnonzero(~first[place]))
 
 
 def _valued(key: str, info: ScorerInfo, function: Scorer, pair: Pair) -> tuple[dict[str, Any], float | None]:
@@ -273,10 +337,9 @@ def _gathered(rows: list[dict[str, Any]], notes: tuple[str, ...]) -> Compared:
     frame = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(numbers, "float64"))
     axes = []
     for family in AXES:
-        scores = [row["normalised"] for row in rows if row["family"] == family]
+        scores = [row["normalised"] for row in rows if row["family"] == family and row["status"] != "incompatible"]
         known = [score for score in scores if score is not None]
-        mean = float(np.mean(known)) if known else np.nan
-        axes.append({"axis": family, "score": mean, "scorers": len(known), "of": len(scores)})
+        axes.append({"axis": family, "score": axis_score(known), "scorers": len(known), "of": len(scores)})
     return Compared(frame, pd.DataFrame(axes, columns=["axis", "score", "scorers", "of"]), notes)
 
 
@@ -290,4 +353,16 @@ def _notes(real: Cohort, synthetic: Cohort, holdout: Cohort | None) -> tuple[str
             "No hold-out was given. Fidelity and diversity are measured against the rows that the synthetic ones may "
             "have been made from, so that copies score best; most privacy scores need patients that were not used."
         )
+    elif shared := _shared(real, holdout):
+        out.append(
+            f"{shared} of {len(np.unique(holdout.subject.astype(str)))} held-out patients are patients of {real.key} "
+            "too, by name: whoever made the synthetic rows may have seen them, and scores of privacy are then wrong."
+        )
     return tuple(out)
+
+
+def _shared(real: Cohort, holdout: Cohort) -> int:
+    """Return how many held-out patients have the name of a real one, where a column names them."""
+    if not real.roles.get(MARKS[0]):
+        return 0
+    return len(np.intersect1d(real.subject.astype(str), holdout.subject.astype(str)))

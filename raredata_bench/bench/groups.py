@@ -17,9 +17,9 @@ from raredata_bench.bench.record import EQUALISED_ODDS, GroupRecord, ScoreValue
 from raredata_bench.contracts.scorers import NotEstimable, Outcome
 from raredata_bench.data.subgroups import level_order, levels_of
 from raredata_bench.schema import Subgroup
-from raredata_bench.scoring.fairness import FEWEST_SUBJECTS, equalised_odds, judged_levels, pooled
+from raredata_bench.scoring.fairness import FEWEST_SUBJECTS, equalised_odds, judged_levels, judged_subjects, pooled
 
-SUPPRESSED = f"n < {FEWEST_SUBJECTS}"
+SUPPRESSED, NOT_LEARNT = f"n < {FEWEST_SUBJECTS}", "no fold was learnt"
 Judged = tuple[FoldRows, Outcome | None]
 
 
@@ -27,7 +27,8 @@ Judged = tuple[FoldRows, Outcome | None]
 class Group:
     """One level of one subgroup in one repeat, on its way to a record.
 
-    ``outcome`` holds its rows of all folds that were learnt; None where nothing is scored, with the ``reason``.
+    ``outcome`` holds its rows of all folds that were learnt, those of ``n`` subjects; None where nothing is scored,
+    with the ``reason``.
     """
 
     repeat: int
@@ -53,8 +54,9 @@ def groups_of(judged: Iterable[Judged]) -> list[Group]:
     -------
     list of Group
         For each repeat and subgroup its levels and then, as level "", all levels that are large enough together, of
-        which the equalised odds are told. ``n`` are the subjects in the test folds of the repeat, the same for every
-        method; ``folds`` of ``of`` were learnt.
+        which the equalised odds are told. ``n`` are the subjects whom scores are of: those of the level that were
+        judged in a fold that was learnt; ``folds`` of ``of`` were. What suppresses a level is that number and not how
+        many there are of it: a score of four people is one of four people, whatever became of the other folds.
     """
     repeats: dict[int, list[Judged]] = {}
     for rows, outcome in judged:
@@ -69,33 +71,37 @@ def groups_of(judged: Iterable[Judged]) -> list[Group]:
 def _levels(repeat: int, group: Subgroup, folds: Sequence[Judged]) -> list[Group]:
     tests = [rows.test for rows, _ in folds]
     level = np.concatenate([levels_of(test, group) for test in tests])
-    person = np.concatenate([test.subject.astype(str) for test in tests])
     learnt = [(rows.test, outcome) for rows, outcome in folds if outcome is not None]
     outcomes = [outcome for _, outcome in learnt]
     # The subgroup of each row that was judged, fold by fold.
     told = [judged_levels(outcome, test.subject, levels_of(test, group)) for test, outcome in learnt]
+    whose = [judged_subjects(outcome, test.subject) for test, outcome in learnt]
+
+    def people(names: Sequence[str]) -> int:
+        chosen = [of[np.isin(one, names)] for of, one in zip(whose, told, strict=True)]
+        return len({str(person) for part in chosen for person in part})
+
     out = []
     for name in level_order(tests[0].schema, group, level):
-        made = Group(repeat, group.column, name, len(np.unique(person[level == name])), len(learnt), len(folds))
-        chosen = [np.flatnonzero(one == name) for one in told]
-        if made.n < FEWEST_SUBJECTS:
+        made = Group(repeat, group.column, name, people([name]), len(learnt), len(folds))
+        if not learnt:
+            made.reason = NOT_LEARNT
+        elif made.n < FEWEST_SUBJECTS:
             made.reason = SUPPRESSED
-        elif not sum(map(len, chosen)):
-            made.reason = "no fold was learnt" if not learnt else "no row of it was judged"
         else:
-            made.outcome = pooled(outcomes, chosen)
+            made.outcome = pooled(outcomes, [np.flatnonzero(one == name) for one in told])
         out.append(made)
     large = [made.level for made in out if made.n >= FEWEST_SUBJECTS]
-    both = Group(repeat, group.column, "", sum(made.n for made in out), len(learnt), len(folds))
+    both = Group(repeat, group.column, "", people(large), len(learnt), len(folds))
     both.scores[EQUALISED_ODDS] = _odds(outcomes, told, large)
     return [*out, both]
 
 
 def _odds(outcomes: Sequence[Outcome], told: Sequence[np.ndarray], large: Sequence[str]) -> ScoreValue:
+    if not outcomes:
+        return ScoreValue(None, NOT_LEARNT)
     if len(large) < 2:
         return ScoreValue(None, f"fewer than two levels with {FEWEST_SUBJECTS} subjects")
-    if not outcomes:
-        return ScoreValue(None, "no fold was learnt")
     everyone = [np.arange(len(one)) for one in told]
     answer = attempt(equalised_odds, pooled(outcomes, everyone), np.concatenate(told), large)
     if isinstance(answer, Failed):

@@ -11,13 +11,12 @@ import json
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from raredata_bench.bench.private import is_private, told, told_of_score
+from raredata_bench.bench.private import is_private, plain, told_of_cell, told_of_settings
 from raredata_bench.bench.record import AXES, CellRecord, JobRecord, ScoreValue, is_cost
 from raredata_bench.errors import RecordError
 from raredata_bench.seeding import digest
@@ -29,6 +28,8 @@ MAX_PARAM, MAX_TAG = 500, 1000
 FACT_TAGS = ("modality", "family", "review_family", "primary", "simulated", "exploratory")
 LEARNT_PARTS = ("mean", "gain", "gain_low", "gain_high")
 SYNTHETIC_PARTS = ("mean", "reference", "normalised")
+# On every run, so that a filter may leave out those that may know the test fold.
+LEAK, LEAK_TAG, SUSPECTED, NO_LEAK = "leak_suspected", "leak", "suspected", "no"
 # What a part is called in the leaderboard; the others have one name in both.
 BOARD_NAMES = {"mean": "value"}
 PRIMARY_PARTS = (*LEARNT_PARTS, "detectable", "p_value")
@@ -102,16 +103,17 @@ def contents(records: Iterable[JobRecord], table: pd.DataFrame, board: pd.DataFr
 def _content(record: JobRecord, axes: Mapping[str, str | None], rows: Sequence[Row]) -> RunContent:
     packed = json.dumps(pack(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     learnt = axes["learner"] is not None
-    facts = {name: value for name, value in record.facts.items() if not isinstance(value, dict)}
+    facts = {name: plain(value) for name, value in record.facts.items() if not isinstance(value, dict)}
     params = {name: value for name, value in axes.items() if value is not None}
     params |= {name: _text(value) for name, value in facts.items() if name not in (*FACT_TAGS, "data")}
-    params |= _settings(record.config)
+    params |= _settings(told_of_settings(record.config, is_private(record)))
     counts = _statuses(record)
     git = str(record.environment.get("git", ""))
     tags = {
         "kind": "learnt" if learnt else "synthetic", "task": str(axes["task"]), "regime": str(axes["regime"]),
         **{name: _text(facts[name]) for name in FACT_TAGS if facts.get(name) is not None},
-        "status": max(counts, key=counts.__getitem__), "statuses": json.dumps(counts), "job": record.job,
+        LEAK_TAG: SUSPECTED if LEAK in counts else NO_LEAK, "job": record.job,
+        "status": max(counts, key=counts.__getitem__), "statuses": json.dumps(counts),
         "data": str(facts.get("data", "")), "config": digest(record.config), "git": git,
         "mlflow.source.git.commit": git, "mlflow.source.name": "raredata-bench",
         "mlflow.runName": " ".join(value for axis in _NAME_ORDER if (value := axes[axis]) is not None),
@@ -137,21 +139,10 @@ def _settings(config: Mapping[str, Any]) -> dict[str, str]:
     out: dict[str, str] = {}
     for part, value in config.items():
         if isinstance(value, Mapping):
-            out |= {f"{part}.{name}": _text(_public(one)) for name, one in value.items() if one is not None}
+            out |= {f"{part}.{name}": _text(one) for name, one in value.items() if one is not None}
         elif value is not None:
-            out[part] = _text(_public(value))
+            out[part] = _text(value)
     return out
-
-
-def _public(value: Any) -> Any:
-    """Return a setting without the folders of this machine: of an absolute path the last part only."""
-    if isinstance(value, Mapping):
-        return {name: _public(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_public(one) for one in value]
-    if isinstance(value, str) and (value.startswith("~") or PurePath(value).is_absolute()):
-        return PurePath(value).name
-    return value
 
 
 def _text(value: Any) -> str:
@@ -188,10 +179,13 @@ def _metrics(record: JobRecord, rows: Sequence[Row], learnt: bool) -> dict[str, 
         scorer = str(row["scorer"])
         # A cost has no direction that a gain could be read in by the way; its mean says it all.
         parts = SYNTHETIC_PARTS if not learnt else LEARNT_PARTS[:1] if is_cost(scorer) else LEARNT_PARTS
+        out["coverage"] = shown(row["coverage"])
+        # What ran nowhere has its costs alone; in the leaderboard the score of none stands in its place.
+        if not row["coverage"] and not is_cost(scorer):
+            continue
         if learnt and row["primary"]:
             out |= _named("", row, PRIMARY_PARTS)
         out |= _named(scorer, row, parts)
-        out["coverage"] = shown(row["coverage"])
     values: dict[str, list[float]] = {}
     for cell in record.cells:
         for key, score in cell.scores.items():
@@ -232,11 +226,12 @@ def study_metrics(board: pd.DataFrame) -> dict[str, float]:
     """Return the metrics of a study's own run: how much there is, and the gain of every row of the leaderboard.
 
     A row is called ``gain/<dataset>/<task>/<regime>/<learner>/<method>/<plan>``, by the primary scorer; its interval
-    ``gain_low/…`` and ``gain_high/…``. A leaderboard of more than :data:`MAX_ROWS` rows has its counts only.
+    ``gain_low/…`` and ``gain_high/…``; a suspected leak has none. A leaderboard of more than
+    :data:`MAX_ROWS` rows has its counts only.
     """
     main = primary_rows(board)
     # Of methods: control methods and rows that may know the test fold show nothing by a gain.
-    leaks = [bool(found.get("leak_suspected")) for found in main["statuses"]]
+    leaks = [bool(found.get(LEAK)) for found in main["statuses"]]
     counted = main[(main["family"] != "control") & ~np.array(leaks, dtype=bool)]
     out = {
         "rows": float(len(main)),
@@ -248,7 +243,7 @@ def study_metrics(board: pd.DataFrame) -> dict[str, float]:
         out["coverage"] = shown(np.average(main["coverage"], weights=main["n_cells"]))
     if len(main) > MAX_ROWS:
         return out
-    for row in main.to_dict(orient="records"):
+    for row in main[~np.array(leaks, dtype=bool)].to_dict(orient="records"):
         where = "/".join(str(row[axis]).replace("/", "_") for axis in _STUDY_ORDER)
         for part in LEARNT_PARTS[1:]:
             # What ran nowhere has no gain, though the leaderboard shows that of none in its place.
@@ -286,17 +281,15 @@ def pack(record: JobRecord) -> dict[str, Any]:
     private = is_private(record)
     cells = [
         {name: value for name, value in vars(cell).items() if name not in ("log", "timing", "scores")}
-        | {"reason": told(cell.status, cell.reason, private)}
-        | {"scores": {key: _told(score, private) for key, score in cell.scores.items()}}
-        for cell in record.cells
+        | {"scores": {key: _filled(score) for key, score in cell.scores.items()}}
+        for cell in (told_of_cell(cell, private) for cell in record.cells)
     ]
     kept = {name: value for name, value in vars(record).items() if name not in ("config", "environment", "groups")}
-    return kept | {"cells": cells, "git": record.environment.get("git")}
+    return kept | {"facts": plain(record.facts), "cells": cells, "git": record.environment.get("git")}
 
 
-def _told(score: ScoreValue, private: bool) -> dict[str, Any]:
-    values = vars(score) | {"reason": told_of_score(score.reason, private)}
-    return {name: value for name, value in values.items() if value is not None and value != ""}
+def _filled(score: ScoreValue) -> dict[str, Any]:
+    return {name: value for name, value in vars(score).items() if value is not None and value != ""}
 
 
 def unpack(raw: Mapping[str, Any]) -> JobRecord:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from raredata_bench.bench.mirror_rows import RunContent
+from raredata_bench.bench.mirror_rows import LEAK_TAG, NO_LEAK, SUSPECTED, RunContent
 from raredata_bench.seeding import digest
 
 # MLflow keeps at most 40 saved views of an experiment.
@@ -18,6 +18,12 @@ MAX_VIEWS = 40
 PREFIX = "mlflow.sharedViewState."
 OURS = f"{PREFIX}raredata-"
 LEARNT, SYNTHETIC = "tags.kind = 'learnt'", "tags.kind = 'synthetic'"
+# A run that may know the test fold wins nothing: it is in no leaderboard, and has a view of its own.
+HONEST, LEAKED = f"{LEARNT} and tags.{LEAK_TAG} = '{NO_LEAK}'", f"{LEARNT} and tags.{LEAK_TAG} = '{SUSPECTED}'"
+LEAVES_OUT = (
+    f"Leaderboards leave out runs in which a leak is suspected (`tags.{LEAK_TAG} = '{NO_LEAK}'` in the search box; "
+    "take it out to see them among the others)."
+)
 # What leaderboards are told apart by, in the order in which they are given up when there are too many.
 GROUPS = (
     ("Task", "tags.task"), ("Modality", "tags.modality"), ("Regime", "tags.regime"),
@@ -80,7 +86,9 @@ class View:
 
 
 def views(runs: Iterable[RunContent]) -> tuple[View, ...]:
-    """Return the leaderboards of a study: all of it, what failed, synthetic rows, one per value of a group.
+    """Return the leaderboards of a study: all of it, what failed or leaks, synthetic rows, one per value of a group.
+
+    Suspected leaks are in no leaderboard.
 
     Parameters
     ----------
@@ -89,13 +97,15 @@ def views(runs: Iterable[RunContent]) -> tuple[View, ...]:
     """
     runs = list(runs)
     learnt = [run for run in runs if run.tags["kind"] == "learnt"]
-    found = [_leaderboard("All, by the primary scorer", LEARNT)] if learnt else []
+    honest = [run for run in learnt if run.tags[LEAK_TAG] == NO_LEAK]
+    found = [_leaderboard("All, by the primary scorer", HONEST)] if honest else []
+    found += [_leaderboard("Leak suspected, wins nothing", LEAKED)] if len(honest) < len(learnt) else []
     found += [_failed()] if any(run.metrics.get("coverage", 1.0) < 1.0 for run in learnt) else []
     found += _synthetic([run for run in runs if run.tags["kind"] == "synthetic"])
     for label, place in GROUPS:
-        for value in sorted({text for run in learnt if (text := _value(run, place))}):
+        for value in sorted({text for run in honest if (text := _value(run, place))}):
             if (quoted := _quote(value)) is not None:
-                found.append(_leaderboard(f"{label}: {value}", f"{LEARNT} and {place} = {quoted}"))
+                found.append(_leaderboard(f"{label}: {value}", f"{HONEST} and {place} = {quoted}"))
     return tuple(found)
 
 
@@ -111,11 +121,12 @@ def _quote(value: str) -> str | None:
 
 def _leaderboard(name: str, query: str) -> View:
     order = (GAIN, *(f"{place} ASC" for place in NAMED))
-    return View(name, query, order, _columns([*NAMED, *(f"metrics.{part}" for part in PARTS), "tags.status"]))
+    shown = [*NAMED, *(f"metrics.{part}" for part in PARTS), "tags.family", "tags.status", f"tags.{LEAK_TAG}"]
+    return View(name, query, order, _columns(shown))
 
 
 def _failed() -> View:
-    shown = _columns([*NAMED, "metrics.coverage", "tags.status", "tags.statuses"])
+    shown = _columns([*NAMED, "metrics.coverage", "tags.status", "tags.statuses", f"tags.{LEAK_TAG}"])
     query = f"{LEARNT} and metrics.coverage < 1"
     return View("Did not run in full", query, ("metrics.coverage ASC", *(f"{place} ASC" for place in NAMED)), shown)
 
@@ -126,7 +137,7 @@ def _synthetic(runs: Sequence[RunContent]) -> list[View]:
     if not runs:
         return []
     places = [place for place in NAMED if place != "params.learner"]
-    shown = _columns([*places, *(f"metrics.{name}" for name in names)])
+    shown = _columns([*places, *(f"metrics.{name}" for name in names), f"tags.{LEAK_TAG}"])
     return [View("Synthetic rows, 1 is as real rows", SYNTHETIC, tuple(f"{place} ASC" for place in places), shown)]
 
 
@@ -144,7 +155,8 @@ def description(study: str, question: str, shown: Sequence[View], experiment: st
         "A run is one (dataset, task, regime, method, plan, learner); the run above them holds leaderboard, tables, "
         "figures and cards. `gain` is the mean paired difference from `none` on the same splits, by the scorer "
         "that the task is judged by (tag `primary`); positive is better for every scorer. `gain_low` and `gain_high`: "
-        "95 % interval, corrected resampled t. `<primary>/split` has the splits as steps. The same table on a command "
+        f"95 % interval, corrected resampled t. `<primary>/split` has the splits as steps. {LEAVES_OUT} The same "
+        "table on a command "
         f"line: `raredata-bench leaderboard {study} --from-mlflow ADDRESS`.", "",
         "| leaderboard | search box | sorted by |", "|---|---|---|",
     ]  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.subgroups import level_order, levels_of
 from raredata_bench.schema import LabelTarget
-from raredata_bench.scoring.courses import kaplan_meier
+from raredata_bench.scoring.survival import Timed, kaplan_meier
 
 # Columns that are named one by one.
 COLUMNS = 40
@@ -82,10 +82,10 @@ def _follow_up(cohort: Cohort) -> dict[str, float | None] | None:
         return None
     _, first = np.unique(cohort.subject.astype(str), return_index=True)
     event, days = np.asarray(cohort.y["event"][first]), np.asarray(cohort.y["time_days"][first])
-    times, share = kaplan_meier(days, ~event)
-    below = np.flatnonzero(share <= 0.5)
+    curve = kaplan_meier(Timed(~event, days))
+    below = np.flatnonzero(curve.values <= 0.5)
     return {
-        "median_days": float(times[below[0]]) if len(below) else None,
+        "median_days": float(curve.times[below[0]]) if len(below) else None,
         "longest_days": float(days.max()), "events": int(event.sum()), "censored": int((~event).sum()),
     }  # fmt: skip
 

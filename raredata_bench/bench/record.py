@@ -110,7 +110,7 @@ class GroupRecord:
     variable, level : str
         A declared column or ``site``, and one of its levels; ``level`` is empty for what its levels are told together.
     n : int
-        Subjects in the test folds of the repeat.
+        Subjects whom the values are of: those of the level that were judged in a fold of the repeat that was learnt.
     folds, of : int
         Folds that were learnt, and all of them; what a failed fold would have said is missing in the values.
     values : mapping of str to float or None

@@ -74,8 +74,9 @@ def check_option(group: str, key: str) -> None:
     """Raise :class:`ConfigError` naming the nearest option when ``key`` is not one of ``group``."""
     known = options(group)
     if key not in known:
+        many = f"{group.removesuffix('y')}ies" if group.endswith("y") else f"{group}s"
         raise ConfigError(
-            f"There is no {group} {key!r}.{closest(key, known)} `raredata-bench list {group}s` shows all {len(known)}."
+            f"There is no {group} {key!r}.{closest(key, known)} `raredata-bench list {many}` shows all {len(known)}."
         )
 
 

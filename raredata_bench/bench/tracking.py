@@ -33,6 +33,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
+from raredata_bench.bench.made import made
 from raredata_bench.bench.mirror_rows import (
     LAYOUT,
     RunContent,
@@ -42,6 +43,7 @@ from raredata_bench.bench.mirror_rows import (
     table_artifact,
 )
 from raredata_bench.bench.mirror_views import MAX_VIEWS, OURS, PREFIX, View, description, views
+from raredata_bench.bench.private import plain
 from raredata_bench.bench.record import JobRecord, write_atomic
 from raredata_bench.errors import ConfigError
 from raredata_bench.seeding import digest
@@ -58,6 +60,7 @@ os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -153,6 +156,7 @@ class _Store:
     experiment: Experiment
     parent: Run
     alone: bool
+    uri: str
 
 
 def mirror(source: Source, uri: str, artifacts: Path | None) -> Mirrored:
@@ -179,7 +183,7 @@ def mirror(source: Source, uri: str, artifacts: Path | None) -> Mirrored:
         with _locked(uri) as alone:
             client = MlflowClient(tracking_uri=uri)
             experiment = _experiment(client, source.study, artifacts)
-            store = _Store(client, experiment, _parent(client, experiment, source.study), alone)
+            store = _Store(client, experiment, _parent(client, experiment, source.study), alone, uri)
             return _bring(store, source)
     except (MlflowException, OSError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -230,7 +234,12 @@ def _experiment(client: MlflowClient, study: str, artifacts: Path | None) -> Exp
                 raise
         return _experiment(client, study, artifacts)
     if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
+        try:
+            client.restore_experiment(found.experiment_id)
+        except MlflowException as error:
+            # Somebody else brought it back between the two calls.
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
         return client.get_experiment(found.experiment_id)
     return found
 
@@ -416,6 +425,17 @@ def _milliseconds(moment: str, otherwise: int) -> int:
         return otherwise
 
 
+def _remove(store: _Store, run: Run, name: str) -> None:
+    """Remove an artifact that the report no longer has; one that is gone already is right."""
+    place = urllib.parse.urlparse(run.info.artifact_uri)
+    if place.scheme == "file":
+        (Path(urllib.request.url2pathname(place.path)) / name).unlink(missing_ok=True)
+        return
+    with contextlib.suppress(MlflowException, OSError, NotImplementedError):
+        # Not every kind of store can delete; the list of files says what counts.
+        get_artifact_repository(run.info.artifact_uri, tracking_uri=store.uri).delete_artifacts(name)
+
+
 def _upload(client: MlflowClient, run: Run, name: str, data: bytes) -> None:
     """Add an artifact under a name with folders; straight to disk where artifacts lie there."""
     place = urllib.parse.urlparse(run.info.artifact_uri)
@@ -457,13 +477,14 @@ def _files(source: Source, done: Mirrored) -> dict[str, bytes]:
     attrs = {name: value for name, value in source.table.attrs.items() if name != "broken"}
     files = {
         TABLE: table_artifact(source.board).encode(),
-        STUDY_FILE: json.dumps(attrs, ensure_ascii=False, sort_keys=True).encode(),
+        STUDY_FILE: json.dumps(plain(attrs), ensure_ascii=False, sort_keys=True).encode(),
     }
     if source.folder is None:
         return files
-    for path in sorted(path for folder in REPORT_FOLDERS for path in (source.folder / folder).rglob("*")):
-        name = path.relative_to(source.folder).as_posix()
-        if not path.is_file() or path.name.startswith("."):
+    # What somebody else put beside them is theirs, and may be anything.
+    for name in sorted(name for name in made(source.folder) if name.partition("/")[0] in REPORT_FOLDERS):
+        path = source.folder / name
+        if not path.is_file():
             continue
         if path.stat().st_size > MAX_FILE_MIB * 2**20:
             done.left_out.append(name)
@@ -482,6 +503,10 @@ def _upload_files(store: _Store, run: Run, files: Mapping[str, bytes], sums: Map
     changed = [name for name in files if there.get(name) != sums[name]]
     for name in changed:
         _upload(store.client, run, name, files[name])
+    # Whoever mirrors without having made a report takes nobody else's away.
+    gone = there.keys() - files.keys() if files.keys() - {TABLE, STUDY_FILE} else ()
+    for name in gone:
+        _remove(store, run, name)
     _upload(store.client, run, FILES, json.dumps(sums, indent=1, sort_keys=True).encode())
     return len(changed)
 
@@ -497,7 +522,7 @@ def _describe(store: _Store, source: Source, shown: Sequence[View]) -> None:
         LAYOUT_TAG: LAYOUT, "mlflow.experimentKind": "custom_model_development",
     }  # fmt: skip
     for key in [key for key in tags if key.startswith(OURS) and key not in wanted]:
-        client.delete_experiment_tag(experiment.experiment_id, key)
+        _untag_experiment(client, experiment.experiment_id, key)
     for key, text in wanted.items():
         if tags.get(key) != text:
             _tag_experiment(client, experiment.experiment_id, key, text)
@@ -515,6 +540,15 @@ def _tag_experiment(client: MlflowClient, experiment: str, key: str, text: str) 
         if error.error_code != "BAD_REQUEST":
             raise
         client.set_experiment_tag(experiment, key, text)
+
+
+def _untag_experiment(client: MlflowClient, experiment: str, key: str) -> None:
+    """Remove a tag of an experiment, which somebody else may have removed since it was seen."""
+    try:
+        client.delete_experiment_tag(experiment, key)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
 
 
 # --------------------------------------------------------------------------------------------------------- where it is

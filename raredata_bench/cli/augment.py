@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,9 +70,9 @@ def _arguments(argv: list[str]) -> tuple[str, Path, int, float, list[str]]:
         if word in ("-o", "--output"):
             out = Path(next(words, ""))
         elif word.startswith("seed="):
-            seed = int(word.partition("=")[2])
+            seed = int(_number(word, "a whole number"))
         elif word.startswith("timeout_s="):
-            timeout_s = float(word.partition("=")[2])
+            timeout_s = _number(word, "a number of seconds")
         elif "=" not in word and not cohort:
             cohort = word
         else:
@@ -82,6 +83,19 @@ def _arguments(argv: list[str]) -> tuple[str, Path, int, float, list[str]]:
             "See `raredata-bench augment --help`."
         )
     return cohort, out, seed, timeout_s, rest
+
+
+def _number(word: str, what: str) -> float:
+    """Return the number of a setting; a seed is whole, and a time is more than nothing."""
+    name, _, text = word.partition("=")
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    whole = name == "seed"
+    if not math.isfinite(value) or (whole and not value.is_integer()) or (not whole and value <= 0):
+        raise ConfigError(f"{name} must be {what}, such as {name}={0 if whole else 600}; got {text!r}.")
+    return value
 
 
 def _write(made: Augmented, out: Path) -> None:

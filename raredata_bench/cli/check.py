@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("cohort", metavar="COHORT")
-    parser.add_argument("words", nargs="*", metavar="dataset.KEY=VALUE", help="settings, as for sweep")
+    parser.add_argument("words", nargs="*", default=[], metavar="dataset.KEY=VALUE", help="settings, as for sweep")
     parser.add_argument("--json", action="store_true", help="print the audit as JSON")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a problem was found")
     given = parser.parse_args(argv)

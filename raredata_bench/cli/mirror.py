@@ -8,7 +8,7 @@ from pathlib import Path
 
 from raredata_bench.bench import registry
 from raredata_bench.bench.mirror_rows import contents
-from raredata_bench.bench.mirror_views import View, views
+from raredata_bench.bench.mirror_views import LEAVES_OUT, View, views
 from raredata_bench.bench.studies import load_records, load_table, results_root
 from raredata_bench.bench.tracking import Mirrored, Source, mirror_to
 from raredata_bench.cli.common import RESULTS_HELP, console, leaderboard_of, results_argument, warn_broken
@@ -45,6 +45,7 @@ def _source(study: str, results: Path) -> Source:
 
 def _told(done: Mirrored, address: str) -> str:
     parts = [f"{done.written} runs written", f"{done.updated} brought up to date", f"{done.there} were there already"]
+    parts += [f"{done.files} files of leaderboard and report"] if done.files else []
     parts += [f"{done.removed} doubles or unfinished ones removed"] if done.removed else []
     lines = [f"{', '.join(parts)}: {address}"]
     lines += [f"Left out, for it is too large: {name}" for name in done.left_out]
@@ -60,6 +61,7 @@ def _filters(shown: Sequence[View]) -> str:
     lines = [
         "In MLflow's page: the menu Saved views, or the search box and the sort button.",
         "In Python: client.search_runs([experiment_id], FILTER, order_by=[SORT, ...]).",
+        LEAVES_OUT.replace("`", ""),
     ]
     for view in shown:
         lines += ["", view.name, f"  filter   {view.query}", f"  sort     {', '.join(view.order)}"]

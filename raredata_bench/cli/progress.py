@@ -68,10 +68,14 @@ class Watch:
             self._read()
             if time.monotonic() - spoke > LINE_EVERY_S:
                 spoke = time.monotonic()
-                self.console.print(
-                    f"  {self._done} of {self.cells} cells, {self.counts()}{self._left(total)}", highlight=False
-                )
+                self.say(total)
         self._read()
+
+    def say(self, total: float) -> None:
+        """Print how far it is, in one line; ``total`` are the seconds that all of it was thought to take."""
+        parts = [f"{self._done} of {self.cells} cells", self.counts()]
+        text = ", ".join(part for part in parts if part)
+        self.console.print(f"  {text}{self._left(total)}", highlight=False, soft_wrap=True)
 
     @property
     def _done(self) -> int:

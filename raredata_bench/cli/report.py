@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from raredata_bench.bench.made import settle
 from raredata_bench.bench.studies import Study, config_hash, load_predictions, load_study, revisions
 from raredata_bench.cli.common import (
     RESULTS_HELP,
@@ -25,6 +26,7 @@ from raredata_bench.facts import ScorerInfo
 from raredata_bench.leaderboard.coding import is_baseline
 from raredata_bench.leaderboard.fairness import fairness
 from raredata_bench.leaderboard.rank import IMPUTE
+from raredata_bench.leaderboard.standing import NOOP
 from raredata_bench.leaderboard.summary import Statistics, statistics, usable, with_bootstrap
 from raredata_bench.report.card.write import study_cards, write_cards
 from raredata_bench.report.fairness import write_fairness
@@ -69,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _write(study: Study, folder: Path, impute: str, every: bool, parts: Parts) -> tuple[list[Path], list[str]]:
     """Write every part and return what a reader opens, and sentences on what could not be made."""
-    found = parts.run("statistics", _statistics, study, every)
+    found = parts.run("statistics", _statistics, study, every, impute)
     study = _agreeing(study)
     facts = scorer_facts(study.table)[0]
     usual = leaderboard_of(study.table) if found is None else found.board
@@ -97,16 +99,27 @@ def _write(study: Study, folder: Path, impute: str, every: bool, parts: Parts) -
     # A card has one meaning, whatever the tables beside it impute.
     cards = parts.run("cards", _cards, study, usual, facts, instead=[])
     written += figures()[:1]
+    _clear(parts, folder)
     tex = parts.run("supplement", write_supplement, Told(study.name, content, shown, study.records, cards), folder)
     pdf = (lambda: (None, "")) if tex is None else parts.meanwhile("pdf", compile_pdf, tex)
     written += parts.run("card files", write_cards, cards, folder, instead=[])[:1]
     made, said = pdf()
-    written += [path for path in (tex, made) if path is not None]
+    supplement = [path for path in (tex, made) if path is not None]
+    settle(folder, "supplement", supplement)
+    written += supplement
+    _clear(parts, folder)
     # Last: it links what lies beside it.
     added = NOTHING_ADDED if found is None else joined(found, fair)
     site = parts.run("site", write_site, study.table, board, study.records, folder, added, impute)
     written += [] if site is None else [site]
+    _clear(parts, folder)
     return written, [said] if said else []
+
+
+def _clear(parts: Parts, folder: Path) -> None:
+    """Remove what an earlier report made of the parts that could not be made now: it tells of other records."""
+    for part in parts.failed:
+        settle(folder, part, ())
 
 
 def _agreeing(study: Study) -> Study:
@@ -121,24 +134,24 @@ def _agreeing(study: Study) -> Study:
     return replace(study, table=table, records=records, groups=groups)
 
 
-def _statistics(study: Study, every: bool) -> Statistics:
+def _statistics(study: Study, every: bool, impute: str) -> Statistics:
     # Frames copy their attributes, deeply, at every step.
     table = study.table.copy(deep=False)
     table.attrs = {}
     facts = scorer_facts(table)[0]
-    return statistics(table, facts, every=every)
+    return statistics(table, facts, every=every, impute=impute)
 
 
 def _bootstrap(study: Study, found: Statistics, every: bool) -> Statistics:
     table = study.table.copy(deep=False)
     table.attrs = {}
     # What had no row to add predicts what none does.
-    told = table[is_baseline(table) | (table["status"] != "noop")] if len(table) else table
+    told = table[is_baseline(table) | (table["status"] != NOOP)] if len(table) else table
     return with_bootstrap(found, table, scorer_facts(table)[0], load_predictions(study.folder, told), every=every)
 
 
 def _figures(study: Study, board: pd.DataFrame, folder: Path, found: Statistics | None) -> list[Path]:
-    ranks = NO_RANKS if found is None else ranks_of(found.across, found.pairs, found.groups, found.notes)
+    ranks = NO_RANKS if found is None else ranks_of(found.across, found.pairs, found.groups, found.notes, found.impute)
     return write_figures(study.table, board, folder, study=study.folder, ranks=ranks)
 
 

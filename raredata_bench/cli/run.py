@@ -6,11 +6,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rich.console import Console
-
 from raredata_bench.bench import registry
 from raredata_bench.bench.grid import AXES, Words, sort_words
 from raredata_bench.bench.sweep import prepare
+from raredata_bench.cli.common import console as screen
 from raredata_bench.cli.sweep import announce, execute, show
 from raredata_bench.errors import ConfigError
 
@@ -28,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
         print(HELP)
         return 0
     words = _complete(sort_words(list(argv)))
-    console = Console(highlight=False)
+    console = screen()
     started = time.perf_counter()
     sweep = prepare(words, "runs")
     announce(sweep, console)

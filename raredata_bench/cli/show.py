@@ -14,6 +14,7 @@ from rich.table import Table
 
 from raredata_bench.bench import registry
 from raredata_bench.bench.material import load_named
+from raredata_bench.bench.private import is_private, told_of_cell
 from raredata_bench.bench.record import AXES, SCORED_STATUSES, CellRecord, JobRecord
 from raredata_bench.bench.studies import known_studies, load_records
 from raredata_bench.cli.common import RESULTS_HELP, console, results_argument
@@ -23,13 +24,17 @@ from raredata_bench.report.rules import ABOUT, headline, rules_view
 from raredata_bench.report.text import NOTHING, number
 
 MOST = 6
+WHOLE = (
+    "The data are private: what stands here in full may quote a value of a patient, or a path. Tables, cards, site and "
+    "MLflow leave it out."
+)
 
 
 def main(argv: Sequence[str]) -> int:
     """Print one cell, one job with its cells, or one dataset with its rules."""
     words, results = results_argument(argv)
     parser = argparse.ArgumentParser(prog="raredata-bench show", description=__doc__)
-    parser.add_argument("cell", metavar="CELL", help="id of a cell or of a job, or the beginning of one; or a dataset")
+    parser.add_argument("cell", metavar="CELL", help="id of a cell, job or record file, or its beginning; or a dataset")
     parser.add_argument("--study", help="look in this study only")
     parser.add_argument("--results", metavar="DIR", help=RESULTS_HELP)
     given = parser.parse_args(words)
@@ -42,11 +47,15 @@ def main(argv: Sequence[str]) -> int:
         _job(screen, study, record)
     else:
         _cell(screen, study, record, cell)
+    if is_private(record) and any(told_of_cell(one, True) != one for one in ([cell] if cell else record.cells)):
+        screen.print(f"[yellow]{WHOLE}[/]")
     return 0
 
 
 def find(prefix: str, study: str | None, results: Path | None) -> tuple[str, JobRecord, CellRecord | None]:
     """Return study, record and cell (None for a job) of the id that begins with ``prefix``.
+
+    The name of a record file finds its job too.
 
     Raises
     ------
@@ -56,6 +65,9 @@ def find(prefix: str, study: str | None, results: Path | None) -> tuple[str, Job
     known: dict[str, tuple[str, JobRecord, CellRecord | None]] = {}
     for name, record in _records(study, results):
         known.setdefault(record.job, (name, record, None))
+        # A record file is called by the address of its job.
+        if record.address:
+            known.setdefault(record.address, (name, record, None))
         for cell in record.cells:
             known.setdefault(cell.cell, (name, record, cell))
     found = [prefix] if prefix in known else [key for key in known if prefix and key.startswith(prefix)]

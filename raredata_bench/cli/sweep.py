@@ -13,6 +13,7 @@ from raredata_bench.bench.guard import Failed, Guard
 from raredata_bench.bench.registry import by_name
 from raredata_bench.bench.studies import load_groups, load_table
 from raredata_bench.bench.sweep import Sweep, launch, prepare
+from raredata_bench.cli.common import console as screen
 from raredata_bench.cli.common import known_groups, leaderboard_of
 from raredata_bench.cli.progress import Watch, duration
 from raredata_bench.report.fairness import write_fairness
@@ -39,12 +40,13 @@ MIRROR_S = 900.0
 
 def main(argv: Sequence[str]) -> int:
     """Plan, run, mirror, report; return 0, or 1 when cells are missing at the end."""
-    if any(word in ("-h", "--help") for word in argv):
+    # Whoever names nothing wants to know what there is, and not to start half an hour of work.
+    if not argv or any(word in ("-h", "--help") for word in argv):
         print(HELP)
         return 0
     dry = "--dry-run" in argv
     words = sort_words([word for word in argv if word not in ("--dry-run", "-m", "--multirun")])
-    console = Console(highlight=False)
+    console = screen()
     started = time.perf_counter()
     sweep = prepare(words)
     announce(sweep, console)
@@ -79,11 +81,12 @@ def announce(sweep: Sweep, console: Console) -> None:
     datasets = sorted({str(job.axes["dataset"]) for job in planned.jobs.values()})
     study = sweep.config["study"]
     question = study["question"] if study["name"] == sweep.folder.name else ""
-    console.print(f"[bold]{sweep.folder.name}[/bold]  {question}")
+    console.print(f"[bold]{sweep.folder.name}[/bold]  {question}", soft_wrap=True)
     cells = sum(job.n_cells for job in waiting)
-    forecast = f"about {duration(sweep.seconds)} on {sweep.workers} workers" if waiting else "nothing left to do"
+    on = f"{sweep.workers} worker{'' if sweep.workers == 1 else 's'}"
+    forecast = f"about {duration(sweep.seconds)} on {on}" if waiting else "nothing left to do"
     of = f"{len(datasets)} dataset{'' if len(datasets) == 1 else 's'} ({', '.join(datasets)})"
-    console.print(f"{planned.n_cells} cells of {of}; {cells} to run, {forecast}.")
+    console.print(f"{planned.n_cells} cells of {of}; {cells} to run, {forecast}.", soft_wrap=True)
     for path in sweep.broken:
         console.print(f"[yellow]set aside[/yellow] {path.name}: cut short by a crash; its cells run again.")
     for name, notes in planned.notes.items():

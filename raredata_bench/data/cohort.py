@@ -75,6 +75,10 @@ class Cohort:
         On simulators only: what was drawn behind each row. No method and no learner is handed it.
     technical : tuple of (str, ndarray of float64)
         How each row was made, by name (file size, recording length): for the audit only, no learner is handed it.
+    roles : mapping of str to object
+        How columns of the user's table are called that are no features, in the words of a ``cohort.yaml`` (``subject``,
+        ``site``, ``split_by``, ``split``, ``drop``), and what stands for a missing cell (``missing``): for tables that
+        come after it, such as a hold-out. No part of the fingerprint.
     notes : tuple of str
         What the loader did to the data and the reader of a card should know.
     rules : Rules or None
@@ -106,6 +110,7 @@ class Cohort:
     truth: Truth | None = None
     latent: np.ndarray | None = None
     technical: tuple[tuple[str, np.ndarray], ...] = ()
+    roles: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     rules: Rules | None = None
     subgroups: tuple[Subgroup, ...] = ()

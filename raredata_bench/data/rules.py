@@ -30,7 +30,7 @@ class Rule:
         Of the file: ``range``, ``sum`` and so on.
     check : Check
     hard : bool
-        Whether no patient can break it (a soft one is broken now and then, by noise of a measurement).
+        Whether no patient breaks it, or one in a thousand by noise of a measurement; a soft one is broken now and then.
     source : str
         Where it is known from, empty for what is plain.
     """
@@ -90,7 +90,8 @@ class Rules:
     lacking : tuple of str
         Rules of the file that name a column which this variant of the data does not have.
     real : mapping of str to float
-        By sentence, the share of real subjects that break a rule, or Cohen's d of a direction (positive as declared).
+        By sentence, the share of real subjects that break a rule, of those it can be asked of (NaN of nobody), or
+        Cohen's d of a direction (positive as declared).
     wrong : mapping of str to str
         By sentence, why a rule is wrong; see :meth:`judged`.
     written : str
@@ -174,9 +175,9 @@ class Rules:
     def judged(self, real: Rows) -> Rules:
         """Return the rules with what real subjects make of them.
 
-        A rule that more than one in twenty real subjects break (one row of theirs is enough) is wrong, and so is a
-        direction that the real classes contradict by more than chance would (one-sided, 5 %). Both are left out of
-        scores, and are named in reports.
+        A rule that more than one in twenty of the real subjects break whom it can be asked of (one row of theirs is
+        enough) is wrong, and so is a direction that the real classes contradict by more than chance would (one-sided,
+        5 %). Both are left out of scores, and are named in reports.
 
         Parameters
         ----------
@@ -186,23 +187,50 @@ class Rules:
         shares: dict[str, float] = {}
         wrong: dict[str, str] = {}
         if self.rows and len(real):
-            person = np.unique(np.asarray(real.subject).astype(str), return_inverse=True)[1]
-            broken = np.zeros((person.max() + 1, len(self.rows)), dtype=bool)
-            np.logical_or.at(broken, person, self.kept(real) == 0)
-            for rule, count in zip(self.rows, broken.sum(axis=0), strict=True):
-                shares[rule.says] = float(count / len(broken))
+            broken, asked = self.broken(real)
+            for rule, count, n in zip(self.rows, broken, asked, strict=True):
+                shares[rule.says] = float(count / n) if n else np.nan
                 if shares[rule.says] > WRONG:
-                    wrong[rule.says] = f"{count} of {len(broken)} real subjects break it"
+                    wrong[rule.says] = f"{count} of {n} real subjects break it"
         if self.directions and len(real):
-            table, names = self.measured(real), np.asarray(real.subject).astype(str)
-            gaps = self.effects(self.directions, table, real.strata, *scales(table))
-            for one, gap in zip(self.directions, gaps, strict=True):
+            table = self.measured(real)
+            gaps = self.effects(self.directions, table, real.strata, *centre_spread(table))
+            for one, gap, opposite in zip(self.directions, gaps, self.contradicted(real, table, gaps), strict=True):
                 shares[one.says] = float(gap)
-                sides = [len(np.unique(names[np.isin(real.strata, side)])) for side in (one.inside, one.outside)]
-                # By as much as one in twenty cohorts would by chance if there were no difference.
-                if gap * np.sqrt(np.prod(sides) / max(sum(sides), 1)) < -ONE_IN_TWENTY:
+                if opposite:
                     wrong[one.says] = f"real subjects show the opposite (Cohen's d {one.sign * gap:+.2f})"
         return replace(self, real=shares, wrong=wrong)
+
+    def broken(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """Return by rule how many subjects break it in one row or more, and how many it can be asked of, int64 (r,)."""
+        kept, person = self.kept(rows), np.unique(np.asarray(rows.subject).astype(str), return_inverse=True)[1]
+        found = np.zeros((2, int(person.max(initial=-1)) + 1, len(self.rows)), dtype=bool)
+        for at, said in enumerate((kept == 0, ~np.isnan(kept))):
+            np.logical_or.at(found[at], person, said)
+        counts = found.sum(axis=1)
+        return counts[0], counts[1]
+
+    def contradicted(self, rows: Rows, table: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+        """Return of which directions rows show the opposite by more than chance would (one-sided, 5 %), bool (d,).
+
+        That is by as much as one in twenty cohorts would if there were no difference, of as many subjects as have a
+        value on each side.
+
+        Parameters
+        ----------
+        rows : Cohort
+        table : ndarray of float64, shape (n, columns)
+            Its :meth:`measured`.
+        gaps : ndarray of float64, shape (d,)
+            Its :meth:`effects`, of all directions.
+        """
+        names, place = np.asarray(rows.subject).astype(str), {name: k for k, name in enumerate(self.names)}
+        out = np.zeros(len(self.directions), dtype=bool)
+        for i, (one, gap) in enumerate(zip(self.directions, gaps, strict=True)):
+            there = ~np.isnan(table[:, [place[name] for name in one.columns]]).all(axis=1)
+            a, b = (len(np.unique(names[np.isin(rows.strata, side) & there])) for side in (one.inside, one.outside))
+            out[i] = a > 0 and b > 0 and gap * np.sqrt(a * b / (a + b)) < -ONE_IN_TWENTY
+        return out
 
     def effects(
         self, directions: tuple[Direction, ...], table: np.ndarray, strata: np.ndarray, centre: np.ndarray,
@@ -218,7 +246,7 @@ class Rules:
             As of :meth:`measured`.
         strata : ndarray of int64, shape (n,)
         centre, scale : ndarray of float64, shape (columns,)
-            Of real rows (:func:`scales`): several columns are averaged as z-scores.
+            Of real rows (:func:`centre_spread`): several columns are averaged as z-scores.
 
         Returns
         -------
@@ -248,7 +276,7 @@ class Rules:
         return out
 
 
-def scales(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def centre_spread(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of each column, NaN left out, float64 (k,) each; exactly 0 for constants."""
     seen = ~np.isnan(table)
     count = np.maximum(seen.sum(axis=0), 1)

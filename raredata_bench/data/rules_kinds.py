@@ -212,7 +212,11 @@ class Monotone(Check):
 
 @dataclass(frozen=True, eq=False)
 class Counted(Check):
-    """So many of some columns have one of some levels (given as codes, by column); missing cells have none."""
+    """So many of some columns have one of some levels (given as codes, by column).
+
+    A missing cell may have one or not. A row is asked where that makes no difference: it keeps the rule where it would
+    whatever the missing cells hold, and breaks it where it would whatever they hold.
+    """
 
     columns: tuple[str, ...]
     codes: tuple[tuple[int, ...], ...]
@@ -224,8 +228,11 @@ class Counted(Check):
 
     def _holds(self, view: View) -> np.ndarray:
         table = view.table(self.columns, coded=True)
-        count = np.sum([np.isin(table[:, k], codes) for k, codes in enumerate(self.codes)], axis=0)
-        return ((count >= self.low) & (count <= self.high)).astype(float)
+        least = np.sum([np.isin(table[:, k], codes) for k, codes in enumerate(self.codes)], axis=0)
+        gone = np.isnan(table)
+        most = least + gone.sum(axis=1)
+        kept, broken = (least >= self.low) & (most <= self.high), (least > self.high) | (most < self.low)
+        return answered(kept, (kept | broken) & ~gone.all(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +253,8 @@ class Together(Check):
 class Hierarchy(Check):
     """Where a finding is present, none of those that it is a kind of is excluded.
 
-    ``above`` holds for each column, by position, the positions of its ancestors; the codes are those of the levels.
+    ``above`` holds for each column, by position, the positions of its ancestors; the codes are those of the levels. A
+    finding and its ancestor can be asked about where neither cell is missing, a row where that holds of one such two.
     """
 
     columns: tuple[str, ...]
@@ -259,10 +267,12 @@ class Hierarchy(Check):
 
     def _holds(self, view: View) -> np.ndarray:
         table = view.table(self.columns, coded=True)
-        good = np.ones(len(table), dtype=bool)
+        good, known = np.ones(len(table), dtype=bool), np.zeros(len(table), dtype=bool)
         for child, parents in self.above:
-            good &= ~((table[:, child] == self.present) & (table[:, list(parents)] == self.excluded).any(axis=1))
-        return good.astype(float)
+            found, over = table[:, [child]], table[:, list(parents)]
+            good &= ~((found == self.present) & (over == self.excluded)).any(axis=1)
+            known |= (~np.isnan(found) & ~np.isnan(over)).any(axis=1)
+        return answered(good, known)
 
 
 def _all(good: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -70,8 +70,8 @@ def code_of(value: Any, levels: Sequence[Any]) -> int | None:
     for code, level in enumerate(levels):
         if str(level) == str(value):
             return code
-    number = _number(value)
-    return next((c for c, level in enumerate(levels) if number is not None and _number(level) == number), None)
+    number = number_of(value)
+    return next((c for c, level in enumerate(levels) if number is not None and number_of(level) == number), None)
 
 
 def same_name(name: str, columns: Collection[str]) -> str | None:
@@ -84,7 +84,8 @@ def same_name(name: str, columns: Collection[str]) -> str | None:
     return next((column for column in columns if unicodedata.normalize("NFKC", column) == name), None)
 
 
-def _number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
+    """Return what somebody wrote as a number, or None where it is none."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -217,7 +218,7 @@ class Formula:
             if not isinstance(values, Levels) or not isinstance(other, ast.Constant):
                 continue
             equal = isinstance(op, ast.Eq | ast.NotEq)
-            if not equal and all(_number(level) is not None for level in values.levels):
+            if not equal and all(number_of(level) is not None for level in values.levels):
                 continue
             code = code_of(other.value, values.levels)
             if code is None:
@@ -256,7 +257,7 @@ class Formula:
     def _as_numbers(self, node: ast.expr, value: Value) -> np.ndarray:
         if not isinstance(value, Levels):
             return value
-        known = [_number(level) for level in value.levels]
+        known = [number_of(level) for level in value.levels]
         if None in known:
             name, level = ast.unparse(node), value.levels[0]
             raise self._fail(node, f"{name!r} has levels and no numbers; compare it, as in {name} == {level!r}.")

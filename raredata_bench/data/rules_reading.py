@@ -25,7 +25,7 @@ from raredata_bench.data.rules_kinds import (
     Whole,
     Within,
 )
-from raredata_bench.data.rules_language import Formula, FormulaError, same_name
+from raredata_bench.data.rules_language import Formula, FormulaError, number_of, same_name
 from raredata_bench.data.rules_rows import Rows, RowValues
 from raredata_bench.data.rules_text import by_text, known, level_code, mapping, read_formula, read_yaml
 from raredata_bench.errors import ConfigError, closest
@@ -75,7 +75,7 @@ class Place:
         """Return columns whose values are numbers."""
         names = self.several(said)
         for name in names:
-            if any(_number(one) is None for one in self.columns[name].levels):
+            if any(number_of(one) is None for one in self.columns[name].levels):
                 shown = list(self.columns[name].levels)[:10]
                 raise ConfigError(f"{self.where}: {name!r} has the levels {shown} and no numbers.")
         return names
@@ -393,15 +393,8 @@ def _way(parts: Parts, place: Place) -> int:
     return WAYS[str(parts["direction"])]
 
 
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
-
-
 def _as_number(value: Any, place: Place, part: str) -> float:
-    found = _number(value)
+    found = number_of(value)
     if found is None:
         raise ConfigError(f"{place.where}: {part} is a number; got {value!r}.")
     return found

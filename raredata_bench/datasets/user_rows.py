@@ -23,6 +23,7 @@ from raredata_bench.facts import ALTERATIONS
 from raredata_bench.schema import Schema, SurvivalTarget, TargetSpec, TrialTarget
 
 SPECIAL = ("subject", "site", "split_by", "split")
+ROLES = (*SPECIAL, "drop", "missing")
 SIDES = {"train": "train", "training": "train", "test": "test", "testing": "test", "holdout": "test"}
 UNITS = ("subject", "row")
 _LETTERS = str.maketrans(
@@ -85,7 +86,7 @@ class Rows:
         schema = Schema(modality, tuple(columns), self.spec, forbidden(asked.get("forbids")))
         made = Cohort(
             key, X, self.y, self.subject, schema, site=self.site, group=self.group, split=self.split,
-            horizon_days=self.horizon_days, unit=unit,
+            horizon_days=self.horizon_days, unit=unit, roles={key: asked[key] for key in ROLES if key in asked},
         )  # fmt: skip
         check_arms(made)
         check_sides(made)
@@ -158,7 +159,10 @@ def blanked(table: io.RawTable, missing: Any) -> tuple[io.RawTable, list[str]]:
 def read_outcome(table: io.RawTable, asked: Mapping[str, Any]) -> user_outcome.Outcome:
     """Return the outcome that the configuration names."""
     if "target" not in asked and "event" not in asked:
-        raise ConfigError("The outcome is not named: give `target` (a label), or `event` with `time_days`.")
+        raise ConfigError(
+            "The outcome is not named: give `target` (a label), or `event` with `time_days`; on a command line "
+            f"dataset.target=COLUMN. {table.where} has {', '.join(list(table.cells)[:12])}."
+        )
     if "target" in asked:
         outcome = user_outcome.labels(table, asked["target"], asked.get("positive"))
     else:

@@ -16,20 +16,19 @@ from scipy.stats import f as f_distribution
 from scipy.stats import rankdata, studentized_range
 
 from raredata_bench.leaderboard.coding import BASELINE
+from raredata_bench.leaderboard.standing import IDLE, MIN_DATASETS
 from raredata_bench.leaderboard.units import rankable
 from raredata_bench.leaderboard.verdicts import LEVEL, holm
 from raredata_bench.seeding import rng_for
 
-# With fewer datasets there is no claim about all methods at once.
-MIN_DATASETS = 6
 DRAWS = 20000
 PRIOR = 0.5
 WORST = 0.05
 NONE = BASELINE["method"]
 COLUMNS = (
-    "impute", "weighting", "entry", "method", "plan", "family", "n_datasets", "coverage", "ranked", "mean_rank",
-    "mean_gain", "median_gain", "worst_gain", "wins", "ties", "losses", "win_rate", "harm", "regret", "p_value",
-    "p_holm", "p_better", "p_equivalent", "p_worse", "why",
+    "impute", "weighting", "entry", "method", "plan", "family", "n_datasets", "n_nothing", "coverage",
+    "ranked", "mean_rank", "mean_gain", "median_gain", "worst_gain", "wins", "ties", "losses", "win_rate", "harm",
+    "regret", "p_value", "p_holm", "p_better", "p_equivalent", "p_worse", "why",
 )  # fmt: skip
 OMNIBUS_COLUMNS = ("impute", "n_datasets", "n_methods", "F", "df1", "df2", "p_value", "critical_difference")
 PAIR_COLUMNS = ("impute", "a", "b", "n_datasets", "p_value", "p_holm", "different")
@@ -56,7 +55,8 @@ def across(
     Returns
     -------
     DataFrame
-        Columns :data:`COLUMNS`. ``mean_rank`` is among the entries that are ranked on every dataset, 1 the best.
+        Columns :data:`COLUMNS`. All numbers of an entry are of its ``n_datasets`` datasets; on ``n_nothing`` others it
+        added nothing. ``mean_rank`` is among the entries that are ranked on every dataset, 1 the best.
     list of str
     """
     if found.empty:
@@ -65,9 +65,10 @@ def across(
     barred = rankable(found)
     why = barred.copy()
     ranked = ranked_entries(found) if tested else []
+    nothing = found["outcome"].eq(IDLE).groupby(found["entry"]).sum()
     for entry in wide.columns.difference(ranked):
         if not why[entry] and tested:
-            why[entry] = f"applies to {wide[entry].notna().sum()} of {len(wide)} datasets"
+            why[entry] = _partly(int(wide[entry].notna().sum()), int(nothing[entry]), len(wide))
     ranks = _ranks(wide[ranked])
     tests, notes = _against_none(wide, barred, rope) if tested else (pd.DataFrame(index=wide.columns), [])
     facts = found.groupby("entry").agg(
@@ -85,11 +86,14 @@ def across(
         if regret is not None:
             rows["regret"] = pd.Series({name: _mean(regret[name], weight) for name in regret.columns})
         rows = rows.join(tests) if weighting == "equal" else rows
+        rows["n_nothing"] = nothing
         parts.append(rows.join(facts).assign(weighting=weighting, why=why, ranked=wide.columns.isin(ranked)))
     whole = pd.concat(parts).rename_axis("entry").reset_index().reindex(columns=list(COLUMNS))
     order = ["weighting", "ranked", "mean_rank", "mean_gain"]
     whole = whole.sort_values(order, ascending=[True, False, True, False], kind="stable", ignore_index=True)
-    return whole.astype({"n_datasets": int, "wins": int, "ties": int, "losses": int, "ranked": bool}), notes
+    return whole.astype(
+        {"n_datasets": int, "n_nothing": int, "wins": int, "ties": int, "losses": int, "ranked": bool}
+    ), notes
 
 
 def matrix(found: pd.DataFrame) -> pd.DataFrame:
@@ -186,7 +190,7 @@ def omnibus(found: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if not entries or n < MIN_DATASETS or k < 3:
         n = found["source"].nunique()
         few = f"{n} dataset{'s' if n != 1 else ''} of {MIN_DATASETS} needed" if n < MIN_DATASETS else (
-            f"{k} methods that ran on every dataset, none included, of 3 needed"
+            f"{k} methods with a gain on every dataset, none included, of 3 needed"
         )  # fmt: skip
         return pd.DataFrame(columns=list(OMNIBUS_COLUMNS)), [f"No test of all methods at once: {few}."]
     value, df1, df2, p = iman_davenport(_ranks(wide).to_numpy())
@@ -228,7 +232,7 @@ def all_pairs(found: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str
     n, tests = found["source"].nunique(), len(entries) * (len(entries) - 1) // 2
     nothing = pd.DataFrame(columns=list(PAIR_COLUMNS)), pd.DataFrame(columns=list(GROUP_COLUMNS))
     if not tests:
-        return *nothing, ["No pairs of methods were compared: fewer than two ran on every dataset."]
+        return *nothing, ["No pairs of methods were compared: fewer than two have a gain on every dataset."]
     needed = fewest(tests)
     if n < needed:
         return *nothing, [
@@ -296,6 +300,14 @@ def _best_elsewhere(wide: pd.DataFrame) -> float:
     return float(np.mean(won)) if won else np.nan
 
 
+def _partly(known: int, nothing: int, whole: int) -> str:
+    """Return in words on how many datasets a method has a gain."""
+    if nothing and known + nothing == whole:
+        return f"added nothing on {nothing} of {whole} datasets"
+    applies = f"applies to {known + nothing} of {whole} datasets"
+    return f"{applies}, added nothing on {nothing}" if nothing else applies
+
+
 def _ranks(wide: pd.DataFrame) -> pd.DataFrame:
     ranks = rankdata(-wide.to_numpy(), axis=1) if wide.size else wide.to_numpy()
     return pd.DataFrame(ranks, index=wide.index, columns=wide.columns)
@@ -331,6 +343,7 @@ def _summary(gain: pd.Series, outcome: pd.Series, weight: pd.Series, rope: float
 
 def _against_none(wide: pd.DataFrame, barred: pd.Series, rope: float) -> tuple[pd.DataFrame, list[str]]:
     """Return Wilcoxon with Holm and the Bayesian signed-rank test of every entry against ``none``."""
+    # What added nothing anywhere is barred, and takes no share of the error of the others.
     judged = [name for name in wide.columns if name != NONE and not barred[name]]
     if not judged:
         return pd.DataFrame(index=wide.columns), []

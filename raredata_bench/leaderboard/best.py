@@ -1,10 +1,10 @@
 """Which methods of a cell cannot be told from its best one.
 
 The rule: the best of a cell (dataset, task, regime, learner and scorer) is the row of the highest mean score among
-those that may win: ``none`` and every method but control methods, rows with a suspected leak, and rows of which fewer
-than half the cells ran. Each of the others is compared with it by the corrected resampled t on the same splits, failed
-cells imputed as everywhere. Those that Holm, over the rows compared, does not reject at .05 are not different from the
-best.
+those that may win: ``none`` and every method but control methods, rows with a suspected leak, rows of which fewer than
+half the cells ran, and rows that added nothing, which are as ``none`` by construction. Each of the others is compared
+with it by the corrected resampled t on the same splits, failed cells imputed as everywhere. Those that Holm, over the
+rows compared, does not reject at .05 are not different from the best.
 
 The best is chosen on the scores that it is then tested on, so that the tests find a difference a little too often: a
 method that is told from the best here need not be so in other patients. Below 20 splits there is no such test.
@@ -15,14 +15,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from raredata_bench.leaderboard.coding import is_baseline
 from raredata_bench.leaderboard.paired import corrected_t
-from raredata_bench.leaderboard.rank import MIN_SPLITS, ROW
-from raredata_bench.leaderboard.verdicts import FAMILY, LEVEL, MIN_COVERAGE, holm
+from raredata_bench.leaderboard.rank import ROW
+from raredata_bench.leaderboard.standing import BASELINE_ROW, METHOD, MIN_COVERAGE, MIN_SPLITS, kinds
+from raredata_bench.leaderboard.verdicts import FAMILY, LEVEL, holm
 
 COLUMNS = (*ROW, "is_best", "p_best", "like_best")
-CONTROL = "control"
-LEAK = "leak_suspected"
 
 
 def like_best(splits: pd.DataFrame) -> pd.DataFrame:
@@ -56,8 +54,9 @@ def _of_cell(at: tuple[str, ...], cell: pd.DataFrame) -> list[tuple[object, ...]
     first = cell.drop_duplicates("place").set_index("place").sort_index()
     wide = cell.pivot(index=["repeat", "fold"], columns="place", values="worth").sort_index(axis=1)
     by = cell.groupby("place")
-    leak = by["status"].agg(lambda found: bool((found == LEAK).any())).astype(bool)
-    open_to = (is_baseline(first) | (first["family"] != CONTROL)) & ~leak & (by["ran"].mean() >= MIN_COVERAGE)
+    facts = first[["method", "plan", "family"]].assign(statuses=by["status"].agg(set), coverage=by["ran"].mean())
+    # none may win as long as it ran, as any other.
+    open_to = kinds(facts).isin([BASELINE_ROW, METHOD]) & (facts["coverage"] >= MIN_COVERAGE)
     mean = wide.mean().where(open_to)
     p, best = pd.Series(np.nan, index=first.index), pd.Series(False, index=first.index)
     if len(wide) >= MIN_SPLITS and mean.notna().any():

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from raredata_bench.leaderboard.coding import BASELINE
+from raredata_bench.leaderboard.standing import MIN_MODELLED
 from raredata_bench.seeding import rng_for
 
-MIN_DATASETS = 5
 ANCHOR = 1000.0
 SCALE = 400 / np.log(10)
 ROUNDS = 200
@@ -38,8 +38,8 @@ def elo(splits: pd.DataFrame, gains: pd.DataFrame) -> tuple[pd.DataFrame, list[s
     Returns
     -------
     DataFrame
-        Columns :data:`COLUMNS`; ``none`` has 1000, and 400 more are odds of ten to one. Every dataset counts once,
-        however many splits it has; draws count half.
+        Columns :data:`COLUMNS`; ``none`` has 1000, and 400 more are odds of ten to one. Every dataset counts once for
+        each pair of methods that met on it, however many splits these are; draws count half.
     list of str
 
     References
@@ -48,10 +48,10 @@ def elo(splits: pd.DataFrame, gains: pd.DataFrame) -> tuple[pd.DataFrame, list[s
     """
     votes = splits["source"].nunique()
     names = sorted(splits["entry"].unique())
-    if votes < MIN_DATASETS or NONE not in names or len(names) < 2:
-        few = f"{votes} dataset{'' if votes == 1 else 's'} of {MIN_DATASETS} needed"
+    if votes < MIN_MODELLED or NONE not in names or len(names) < 2:
+        few = f"{votes} dataset{'' if votes == 1 else 's'} of {MIN_MODELLED} needed"
         return pd.DataFrame(columns=list(COLUMNS)), [
-            f"No Elo: {few if votes < MIN_DATASETS else 'there is no method beside none that may be ranked'}."
+            f"No Elo: {few if votes < MIN_MODELLED else 'there is no method beside none that may be ranked'}."
         ]
     by_source = [_won(rows, names) for _, rows in splits.groupby("source", sort=True)]
     won = np.array([wins for wins, _ in by_source])
@@ -63,7 +63,7 @@ def elo(splits: pd.DataFrame, gains: pd.DataFrame) -> tuple[pd.DataFrame, list[s
     band = np.array([strengths(np.tensordot(weight, won, axes=1), prior, at) for weight in weights])
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     low, high = np.nanquantile(band, tails, axis=0)
-    facts = gains.groupby("entry").agg(
+    facts = gains[gains["gain"].notna()].groupby("entry").agg(
         impute=("impute", "first"), method=("method", "first"), plan=("plan", "first"),
         n_datasets=("source", "nunique"), mean_gain=("gain", "mean"),
     )  # fmt: skip
@@ -105,9 +105,11 @@ def strengths(won: np.ndarray, prior: np.ndarray | float = 0.0, anchor: int = 0)
 
 
 def _won(rows: pd.DataFrame, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the wins of each method against each on one source, splits weighing 1 together, and the battles."""
+    """Return the wins of each method against each on one source, the splits of a pair weighing 1, and the battles."""
     wide = rows.pivot(index="split", columns="entry", values="gain").reindex(columns=names).to_numpy()
     gap = wide[:, :, None] - wide[:, None, :]
     met = np.isfinite(gap) & ~np.eye(len(names), dtype=bool)
     won = np.where(met, (gap > 0) + 0.5 * (gap == 0), 0.0)
-    return won.sum(axis=0) / len(wide), met.sum(axis=0)
+    battles = met.sum(axis=0)
+    # Of each pair by the splits on which both were measured: however few, the pair counts once in this dataset.
+    return won.sum(axis=0) / np.maximum(battles, 1), battles

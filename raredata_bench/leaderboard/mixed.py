@@ -1,10 +1,10 @@
 """A mixed model of gains over datasets: what a method adds on average, and what it may add on a new dataset.
 
 ``gain = effect of method (× regime) + dataset + dataset:method + split + rest``, the last four random. The split (of
-one dataset: repeat and fold) is shared by all methods and by the nested regimes. Only cells that ran are taken: this is
-what a method does where it works; what becomes of it where it fails is in the imputed tables. The folds of a dataset
-share training patients; what they share is in ``dataset:method``, so that the spread between datasets is rather too
-large than too small.
+one dataset: repeat and fold) is shared by all methods and by the nested regimes. Only cells that ran and added
+something are taken: this is what a method does where it works; what becomes of it where it fails is in the imputed
+tables. The folds of a dataset share training patients; what they share is in ``dataset:method``, so that the spread
+between datasets is rather too large than too small.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
+from raredata_bench.leaderboard.standing import MIN_DATASETS, MIN_MODELLED
 from raredata_bench.seeding import rng_for
 
-# A new dataset is predicted with D - 2 degrees of freedom; below this many the interval says nothing.
-MIN_DATASETS = 5
 LEVEL = 0.95
 DRAWS = 1000
 # A component below this share of the whole variance is nothing: the fit is singular with it.
@@ -31,19 +30,24 @@ RANDOM = {"dataset": "source", "dataset:method": "entry", "split": "split"}
 COLUMNS = (
     "entry", "method", "plan", "regime", "n_datasets", "scale", "effect", "effect_low", "effect_high", "new_low",
     "new_high", "gain", "gain_low", "gain_high", "gain_new_low", "gain_new_high", "boot_low", "boot_high",
+    "exploratory",
 )  # fmt: skip
 PART_COLUMNS = ("component", "sd", "kept")
 
 
-def mixed(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+def mixed(rows: pd.DataFrame, *, exploratory: bool = False) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Return the effects of methods with their intervals, the random components, and what was done about the fit.
 
     Parameters
     ----------
     rows : DataFrame
-        One row per split that ran: ``source, entry, method, plan, regime, split`` (unique within a source: repeat and
-        fold), ``repeat``, ``worth`` and ``base`` (score of the method and of ``none``, larger being better), and
-        ``limit``: a score of rank type is clipped to [limit, 1 - limit] and taken as its logit; NaN for the identity.
+        One row per split that ran and in which a row was added: ``source, entry, method, plan, regime, split`` (unique
+        within a source: repeat and fold), ``repeat``, ``worth`` and ``base`` (score of the method and of ``none``,
+        larger being better), and ``limit``: a score of rank type is clipped to [limit, 1 - limit] and taken as its
+        logit; NaN for the identity.
+    exploratory : bool
+        The datasets have too few splits for a test. Effects over fewer than
+        :data:`raredata_bench.leaderboard.standing.MIN_DATASETS` datasets are marked in any case.
 
     Returns
     -------
@@ -62,10 +66,10 @@ def mixed(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     nothing = pd.DataFrame(columns=list(COLUMNS)), pd.DataFrame(columns=list(PART_COLUMNS))
     rows, logits, level = _scaled(rows)
     votes = rows.groupby(["entry", "regime"])["source"].transform("nunique")
-    rows = rows[votes >= MIN_DATASETS]
+    rows = rows[votes >= MIN_MODELLED]
     if rows.empty:
         most = int(votes.max()) if len(votes) else 0
-        return *nothing, [f"No mixed model: it needs {MIN_DATASETS} datasets that a method ran on; there are {most}."]
+        return *nothing, [f"No mixed model: it needs {MIN_MODELLED} datasets that a method ran on; there are {most}."]
     if np.ptp(rows["gain"]) == 0:
         return *nothing, ["No mixed model: all gains are the same."]
     cell = rows.groupby(["entry", "regime"], sort=True).ngroup()
@@ -93,7 +97,7 @@ def mixed(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
         ("gain_new_high", "new_high"),
     ):  # fmt: skip
         found[gain] = expit(logit(level) + found[on_scale]) - level if logits else found[on_scale]
-    found = found.join(_bootstrap(rows))
+    found = found.join(_bootstrap(rows)).assign(exploratory=exploratory | (found["n_datasets"] < MIN_DATASETS))
     table = pd.DataFrame(
         [(name, np.sqrt(value), name not in [*dropped, *inseparable]) for name, value in parts.items()],
         columns=list(PART_COLUMNS),

@@ -1,8 +1,12 @@
 """What a gain is worth in patients: how many more real ones per class would have done as much for ``none``.
 
 The learning curve of ``none`` over the regimes of a dataset is made monotone and read backwards at the score that the
-method reaches. Between two sizes it is straight in the logarithm of the size. Beyond the largest (or smallest) size
-that was tried the number is more (or fewer) than the study can tell.
+method reaches. Between two sizes it is straight in the logarithm of the size. Above the highest point of the curve the
+number is more, and below its lowest fewer, than the curve shows: where the curve is flat, that is any gain and any
+loss.
+
+The gain that is read is the mean over splits, as in the leaderboard. What added nothing makes no row, and what ran
+nowhere is named without a number (:mod:`raredata_bench.leaderboard.standing`).
 """
 
 from __future__ import annotations
@@ -14,17 +18,21 @@ import pandas as pd
 
 from raredata_bench.leaderboard.coding import BASELINE
 from raredata_bench.leaderboard.rank import ROW
+from raredata_bench.leaderboard.standing import MIN_SPLITS, added_nothing, leaked
 from raredata_bench.seeding import rng_for
 
 DRAWS = 1000
 LEVEL = 0.95
-COLUMNS = (*ROW, "n", "gain", "extra", "extra_low", "extra_high", "words")
+COLUMNS = (
+    *ROW, "n", "gain", "extra", "extra_low", "extra_high", "words", "family", "coverage", "leak", "exploratory",
+)  # fmt: skip
 CURVE = ["dataset", "task", "learner", "scorer"]
 # Regimes that give one size: patients per class, or events.
 SIZED = re.compile(r"([ne])(\d+)")
 KINDS = {"n": "patients per class", "e": "events"}
-BEYOND = "more than the study can tell"
-BELOW = "fewer than the study can tell"
+BEYOND = "more than the curve shows"
+BELOW = "fewer than the curve shows"
+DID_NOT_RUN = "did not run"
 
 
 def patients(splits: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -38,9 +46,12 @@ def patients(splits: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     Returns
     -------
     DataFrame
-        Columns :data:`COLUMNS`. ``extra`` is negative where the method does harm, and infinite beyond the sizes tried.
-        The interval is a bootstrap over splits, each drawn with all its regimes and methods; the deviations of the
-        draws are widened as the corrected resampled t widens its error, for the folds share training patients.
+        Columns :data:`COLUMNS`. ``extra`` is negative where the method does harm, and infinite beyond what the curve
+        shows. ``family`` tells control methods from methods, ``coverage`` is the share of cells that ran, ``leak`` says
+        that one is suspected, ``exploratory`` that there are fewer than 20 splits; where no cell ran, gain and
+        ``extra`` are NaN. The interval is a bootstrap over splits, each drawn with all its regimes and methods; the
+        deviations of the draws are widened as the corrected resampled t widens its error, for the folds share training
+        patients.
     list of str
     """
     found, notes = [], []
@@ -93,14 +104,20 @@ def size_at(target: np.ndarray, sizes: np.ndarray, curve: np.ndarray, start: int
     for i in range(start, r - 1):
         left, right = curve[:, i], curve[:, i + 1]
         inside = up & (target > left) & (target <= right)
-        share = (target - left) / np.where(right > left, right - left, 1)
+        share = _share(target - left, right - left)
         found = np.where(inside, sizes[i] * (sizes[i + 1] / sizes[i]) ** share, found)
     for i in range(start, 0, -1):
         left, right = curve[:, i - 1], curve[:, i]
         inside = down & (target < right) & (target >= left)
-        share = (target - left) / np.where(right > left, right - left, 1)
+        share = _share(target - left, right - left)
         found = np.where(inside, sizes[i - 1] * (sizes[i] / sizes[i - 1]) ** share, found)
     return np.where(target > curve[:, -1], np.inf, np.where(target < curve[:, 0], -np.inf, found))
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return how far up a step a value lies, in [0, 1]; where a step is next to nothing the ratio could be anything."""
+    # Cut before it is divided: a step may be so small that what lies beyond it overflows.
+    return np.clip(part, 0.0, np.maximum(whole, 0.0)) / np.where(whole > 0, whole, 1.0)
 
 
 def _of_curve(at: tuple[str, ...], rows: pd.DataFrame, kind: str) -> list[tuple[object, ...]]:
@@ -121,14 +138,22 @@ def _of_curve(at: tuple[str, ...], rows: pd.DataFrame, kind: str) -> list[tuple[
     for (regime, n, method, plan), own in rows[~itself].groupby(
         ["regime", "n", "method", "plan"], sort=True, observed=True
     ):
-        if n not in base.columns or own["gain"].isna().all():
+        if n not in base.columns or own["gain"].isna().all() or added_nothing([set(own["status"])])[0]:
+            continue
+        marks = (
+            str(own["family"].iloc[0]), float(own["ran"].mean()), bool(leaked([set(own["status"])])[0]),
+            len(own) < MIN_SPLITS,
+        )  # fmt: skip
+        place = (dataset, task, str(regime), str(method), str(plan), learner, scorer, int(str(n)))
+        if not own["ran"].any():
+            found.append((*place, *[np.nan] * 4, DID_NOT_RUN, *marks))
             continue
         gain = draw.means(own.set_index("split")[["gain"]])[:, 0]
         start = int(np.flatnonzero(sizes == n)[0])
         extra = size_at(curve[:, start] + gain, sizes, curve, start) - n
         low, high = _interval(extra[1:])
-        line = (dataset, task, str(regime), str(method), str(plan), learner, scorer, int(str(n)), float(gain[0]))
-        found.append((*line, float(extra[0]), low, high, words(float(extra[0]), low, high, KINDS[kind])))
+        said = words(float(extra[0]), low, high, KINDS[kind])
+        found.append((*place, float(gain[0]), float(extra[0]), low, high, said, *marks))
     return found
 
 
@@ -158,14 +183,18 @@ def words(extra: float, low: float, high: float, kind: str) -> str:
     """Return the number and its interval as a phrase."""
     if np.isnan(extra):
         return ""
-    if np.isinf(extra):
-        text = BEYOND if extra > 0 else BELOW
-    else:
-        text = f"{'+' if round(extra) > 0 else '−' if round(extra) < 0 else '±'}{abs(round(extra))} {kind}"
-    if np.isnan(low):
+    text = many(extra) if np.isinf(extra) else f"{many(extra)} {kind}"
+    if np.isnan(low) or extra == low == high:
         return text
-    ends = [(BEYOND if end > 0 else BELOW) if np.isinf(end) else f"{end:+.0f}".replace("-", "−") for end in (low, high)]
-    return f"{text} [{ends[0]}, {ends[1]}]"
+    return f"{text} [{many(low)}, {many(high)}]"
+
+
+def many(extra: float) -> str:
+    """Return a number of extra patients with its sign, ``±0`` where it rounds to none; the words beyond the curve."""
+    if np.isinf(extra):
+        return BEYOND if extra > 0 else BELOW
+    n = round(extra)
+    return f"{'+' if n > 0 else '−' if n < 0 else '±'}{abs(n)}"
 
 
 def _interval(drawn: np.ndarray) -> tuple[float, float]:

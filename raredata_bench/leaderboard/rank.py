@@ -19,6 +19,7 @@ from raredata_bench.errors import ConfigError, RecordError, closest
 from raredata_bench.leaderboard.coding import BASELINE, CELL, JOB, WORTHS, Coded, coded, is_baseline
 from raredata_bench.leaderboard.normalise import ratio_of_means
 from raredata_bench.leaderboard.paired import TINY, corrected_t
+from raredata_bench.leaderboard.standing import MIN_SPLITS, NOOP
 
 __all__ = [
     "BASELINE", "CELL", "COLUMNS", "IMPUTE", "JOB", "MIN_SPLITS", "ROW", "SPLIT_COLUMNS", "ScorerFacts", "as_records",
@@ -33,13 +34,11 @@ NEEDED = (
 COLUMNS = (
     *ROW, "value", "gain", "gain_low", "gain_high", "coverage", "n_cells", "statuses", "family", "scorer_family",
     "higher_is_better", "best", "imputed", "primary", "p_value", "reference", "normalised", "n_estimable", "detectable",
-    "exploratory", "simulated", "n_paired", "gain_error",
+    "exploratory", "simulated", "n_paired", "gain_error", "impute",
 )  # fmt: skip
 SPLIT_COLUMNS = (
     *CELL, "scorer", "value", "worth", "gain", "status", "ran", "imputed", "family", "n_folds", "primary",
 )  # fmt: skip
-# With fewer splits there are intervals, marked exploratory, and no test.
-MIN_SPLITS = 20
 
 
 class ScorerFacts(Protocol):
@@ -82,10 +81,11 @@ def leaderboard(
         t; ``coverage`` the share of cells that ran, in [0, 1]; ``statuses`` status to count; ``imputed`` and
         ``n_estimable`` the number of cells that were filled in, and that have a score of their own. A cell that ran but
         whose score is not estimable is left out and not imputed. The row of the baseline itself has gain 0 by
-        definition and no interval. Rows with learner None (scores of the synthetic rows) have no gain but
+        definition and no interval, and so has a row that added nothing (:mod:`raredata_bench.leaderboard.standing`; its
+        costs are its own). Rows with learner None (scores of the synthetic rows) have no gain but
         ``reference`` and ``normalised``. ``p_value`` is given from 20 splits on; below, ``exploratory`` is True.
         ``simulated`` says that no patient stands behind the dataset; ``n_paired`` is the number of differences behind
-        the gain and ``gain_error`` their corrected standard error.
+        the gain and ``gain_error`` their corrected standard error; ``impute`` is what failed cells count as here.
         What is not estimable is NaN here and null in :func:`as_records`.
 
     Raises
@@ -103,7 +103,7 @@ def leaderboard(
     long = _gains(study, scores, scorers, impute)
     del scores
     board = _summarise(study, long)
-    return _finish(board.assign(simulated=board["dataset"].isin(made_up)), study, scorers)
+    return _finish(board.assign(simulated=board["dataset"].isin(made_up), impute=impute), study, scorers)
 
 
 def splits(table: pd.DataFrame, *, scorers: Mapping[str, ScorerFacts], impute: str = "none") -> pd.DataFrame:
@@ -221,10 +221,11 @@ def _spread(study: Coded, scores: pd.DataFrame) -> pd.DataFrame:
         for name in ("value", "reference", "reference_sd", "bad", *WORTHS)
     }
     split = pd.factorize(cells["split"].to_numpy()[cell] * n + scorer)[0]
+    noop = (cells["status"] == NOOP).to_numpy()[cell]
     itself = is_baseline(cells).to_numpy()[cell] & (cells["learner"] != "").to_numpy()[cell]
     return pd.DataFrame(
         {"cell": cell, "scorer": scorer, "row": pd.factorize(row[kept])[0], "split": split, "ran": ran,
-         "baseline": itself, "n_folds": cells["n_folds"].to_numpy()[cell], **found}
+         "noop": noop, "baseline": itself, "n_folds": cells["n_folds"].to_numpy()[cell], **found}
     )  # fmt: skip
 
 
@@ -301,7 +302,10 @@ def _summarise(study: Coded, long: pd.DataFrame) -> pd.DataFrame:
     board = pd.concat([board, first[["cell", "scorer"]], cells[[*JOB, "family", "primary"]].astype(object)], axis=1)
     exploratory = board["n_cells"] < MIN_SPLITS
     tested = corrected_t(board["gain"], board["sd"], board["n"], board["folds"])
-    itself = is_baseline(board)
+    # What added nothing on any split scores as the baseline by construction, and has as little of an interval as it.
+    # What it cost is its own.
+    idle = groups["noop"].all() & ~groups["cost"].all()
+    itself = is_baseline(board) | idle
     for name, part in (
         ("gain_low", tested.low), ("gain_high", tested.high), ("detectable", tested.detectable),
         ("gain_error", tested.error),

@@ -13,11 +13,11 @@ from raredata_bench.bench.record import RECORD_VERSION, SCORED_STATUSES
 from raredata_bench.errors import RecordError
 from raredata_bench.leaderboard import across, bootstrap, elo, mixed, patients, units, verdicts
 from raredata_bench.leaderboard.coding import BASELINE, CELL, JOB, is_baseline
-from raredata_bench.leaderboard.rank import IMPUTE, MIN_SPLITS, NEEDED, leaderboard, splits
+from raredata_bench.leaderboard.rank import IMPUTE, NEEDED, leaderboard, splits
+from raredata_bench.leaderboard.standing import MIN_SPLITS, NOOP, added_nothing
 
 # Scores of rank type are compared as logits, clipped by half a pair.
 RANKS = ("pairs", "censored_pairs")
-CONTROL = "control"
 NO_PREDICTIONS = "No bootstrap over subjects: there are no out-of-fold predictions."
 
 
@@ -61,26 +61,28 @@ class Statistics:
     sensitivity : DataFrame
         The same with failed cells imputed as the worst.
     verdicts : DataFrame
-        One row per row of ``board`` with a learner: dataset, task, regime, method, plan, learner, scorer, family,
-        primary, gain, gain_low, gain_high, p_value, ``p_holm`` (over the methods of the same dataset, task, regime,
-        learner and scorer), ``rope``, ``p_better, p_equivalent, p_worse`` (of the Bayesian correlated t: gain above,
-        within, below the ROPE), detectable, n_paired, coverage, exploratory, ``verdict`` (one of
-        :data:`raredata_bench.leaderboard.verdicts.VERDICTS`) and ``why``, a few words.
+        One row per row of the leaderboard under ``impute`` with a learner: dataset, task, regime, method, plan,
+        learner, scorer, family, primary, gain, gain_low, gain_high, p_value, ``p_holm`` (over the methods, or the
+        control methods, of the same dataset, task, regime, learner and scorer), ``rope``, ``p_better, p_equivalent,
+        p_worse`` (of the Bayesian correlated t: gain above, within, below the ROPE), detectable, n_paired, coverage,
+        exploratory, ``verdict`` (one of :data:`raredata_bench.leaderboard.verdicts.VERDICTS`) and ``why``, a few words.
     bootstrap : DataFrame
         Paired bootstrap over subjects: dataset, task, regime, method, plan, learner, scorer, gain, gain_low, gain_high
-        (95 %, BCa), n_subjects, draws.
+        (95 %, BCa), n_subjects, draws. ``gain`` is taken over all pairs or rows of a repeat and not the mean over
+        splits. Under ``impute="worst"`` a row with failed cells has none.
     units : DataFrame
         Which row of a dataset stands for it where datasets are pooled: dataset, task, regime, learner, scorer,
         ``source`` (one vote; variants of one simulator share it), modality, rope, n_splits, exploratory, ``weight``
         and ``review_weight`` (each sums to 1).
     gains : DataFrame
         What the statistics across datasets are made of: impute, source, entry, method, plan, family, gain, coverage,
-        ``outcome`` (win, tie, loss; tie: within the ROPE).
+        ``outcome`` (win, tie, loss; tie: within the ROPE; "added nothing": gain and coverage are NaN and in no number).
     across : DataFrame
-        One row per impute (none, worst), weighting (equal, review) and entry: method, plan, family, n_datasets,
-        coverage, ranked, mean_rank, mean_gain, median_gain, ``worst_gain`` (5th percentile), wins, ties, losses,
-        win_rate (a tie is half a win), ``harm`` (share of losses), ``regret`` (0 as good as the best, 1 as none),
-        p_value and p_holm (Wilcoxon against none), p_better, p_equivalent, p_worse (Bayesian signed rank), why.
+        One row per impute (none, worst), weighting (equal, review) and entry: method, plan, family, ``n_datasets``
+        (that its numbers are of), ``n_nothing`` (others, on which it added nothing), coverage, ranked, mean_rank,
+        mean_gain, median_gain, ``worst_gain`` (5th percentile), wins, ties, losses, win_rate (a tie is half a win),
+        ``harm`` (share of losses), ``regret`` (0 as good as the best, 1 as none), p_value and p_holm (Wilcoxon against
+        none), p_better, p_equivalent, p_worse (Bayesian signed rank), why.
     omnibus : DataFrame
         One row per impute: n_datasets, n_methods, F, df1, df2, p_value (Iman and Davenport's form of Friedman's test),
         ``critical_difference`` (Nemenyi, of mean ranks).
@@ -89,20 +91,23 @@ class Statistics:
     groups : DataFrame
         Bars of a critical-difference diagram: impute, group, entry, mean_rank. Entries of one group do not differ.
     mixed : DataFrame
-        Mixed model, cells that ran only: entry, method, plan, regime, n_datasets, scale (logit or identity), effect,
-        effect_low, effect_high, new_low, new_high (on that scale; new: predictive interval for a new dataset), gain,
-        gain_low, gain_high, gain_new_low, gain_new_high (back on the scorer's scale), boot_low, boot_high (cluster
-        bootstrap over datasets, on the model's scale).
+        Mixed model, cells that ran and added something only: entry, method, plan, regime, n_datasets, scale (logit or
+        identity), effect, effect_low, effect_high, new_low, new_high (on that scale; new: predictive interval for a new
+        dataset), gain, gain_low, gain_high, gain_new_low, gain_new_high (back on the scorer's scale), boot_low,
+        boot_high (cluster bootstrap over datasets, on the model's scale), exploratory.
     mixed_parts : DataFrame
         component, ``sd`` on the model's scale, kept (False: dropped, for the fit was singular with it).
     elo : DataFrame
         impute, entry, method, plan, elo, elo_low, elo_high, battles, n_datasets, mean_gain. ``none`` has 1000.
     patients : DataFrame
         dataset, task, regime, method, plan, learner, scorer, n, gain, ``extra`` real patients per class (events, where
-        the regime counts these) that the gain is worth, extra_low, extra_high (infinite: more, or fewer, than the study
-        can tell) and ``words``.
+        the regime counts these) that the gain is worth, extra_low, extra_high (infinite: more, or fewer, than the curve
+        shows), ``words``, family, coverage, ``leak`` (suspected) and exploratory. Failed cells as under ``impute``.
     notes : tuple of str
         Sentences: what could not be computed, what was left out, what was chosen.
+    impute : {"none", "worst"}
+        What failed cells count as in ``verdicts``, ``bootstrap`` and ``patients``; ``mixed`` has no failed cells, and
+        the other frames say it themselves.
     """
 
     board: pd.DataFrame
@@ -120,6 +125,7 @@ class Statistics:
     elo: pd.DataFrame
     patients: pd.DataFrame
     notes: tuple[str, ...]
+    impute: str = IMPUTE[0]
 
 
 def statistics(
@@ -131,6 +137,7 @@ def statistics(
     regime: str | None = None,
     variants: Mapping[str, str] | None = None,
     every: bool = False,
+    impute: str = IMPUTE[0],
 ) -> Statistics:
     """Return every statistic of a study that can be computed, and a sentence for each that cannot.
 
@@ -149,6 +156,8 @@ def statistics(
         What a dataset is a variant of: variants of one simulator are one vote.
     every : bool
         Bootstrap and extra patients of every scorer and not of the primary ones alone.
+    impute : {"none", "worst"}
+        What failed cells count as where a statistic is given under one of the two alone.
 
     Returns
     -------
@@ -171,18 +180,19 @@ def statistics(
     pooled = [_pooled(how, one, long[how], chosen, notes) for how, one in zip(IMPUTE, (board, worst), strict=True)]
     parts = {name: _stacked([one[name] for one in pooled]) for name in pooled[0]}
     effects, components = _effects(table, long["none"], chosen, parts["gains"], scorers, notes)
-    worth, said = patients.patients(long["none"])
+    worth, said = patients.patients(long[impute])
     notes += said
     return Statistics(
         board=board,
         sensitivity=worst,
-        verdicts=verdicts.verdicts(board, scorers=scorers),
-        bootstrap=_bootstrapped(table, scorers, predictions, every, notes),
+        verdicts=verdicts.verdicts({"none": board, "worst": worst}[impute], scorers=scorers),
+        bootstrap=_bootstrapped(table, scorers, predictions, (every, impute), notes),
         units=chosen,
         mixed=effects,
         mixed_parts=components,
         patients=worth,
         notes=tuple(dict.fromkeys(notes)),
+        impute=impute,
         **parts,
     )
 
@@ -204,7 +214,7 @@ def with_bootstrap(
         As for :func:`statistics`; what has no predictions makes no row.
     """
     notes: list[str] = []
-    drawn = _bootstrapped(usable(table, scorers, []), scorers, predictions, every, notes)
+    drawn = _bootstrapped(usable(table, scorers, []), scorers, predictions, (every, found.impute), notes)
     others = (note for note in found.notes if note != NO_PREDICTIONS)
     return replace(found, bootstrap=drawn, notes=tuple(dict.fromkeys([*others, *notes])))
 
@@ -248,7 +258,8 @@ def usable(table: pd.DataFrame, scorers: Mapping[str, ScorerFacts], notes: list[
             scorer=table["scorer"].where(~table["scorer"].isin(unknown), None),
             primary=table["primary"].where(~table["primary"].isin(unknown), None),
         )
-    return _one_cell_per_split(table, notes)
+    # Tables that were put together may have the same labels twice.
+    return _one_cell_per_split(table.reset_index(drop=True), notes)
 
 
 def _one_cell_per_split(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
@@ -333,7 +344,7 @@ def _pooled(
     rope = float(chosen["rope"].iloc[0])
     battles = _placed(long, chosen, found)
     why = units.rankable(found)
-    methods = sorted(set(found.loc[found["family"] != CONTROL, "entry"]) & set(why[why == ""].index))
+    methods = sorted(set(why[why == ""].index) - {BASELINE["method"]})
     regret = across.regrets(battles, chosen, methods, rope) if methods and len(battles) else None
     summary, said = across.across(found, rope=rope, regret=regret, tested=tested)
     made = {**nothing, "gains": found, "across": summary}
@@ -348,9 +359,11 @@ def _pooled(
 
 
 def _placed(long: pd.DataFrame, chosen: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
-    """Return the splits of the units with their source and entry."""
+    """Return the splits of the units with their source and entry, without those of rows that added nothing."""
     plain = long.astype({name: object for name in (*JOB, "scorer")})
     rows = plain.merge(chosen[[*units.PLACE, "source"]], on=units.PLACE)
+    some = (rows["status"] != NOOP).groupby([rows[name] for name in (*units.PLACE, "method", "plan")]).transform("any")
+    rows = rows[some | is_baseline(rows)]
     return rows.merge(found[["method", "plan", "entry"]].drop_duplicates(), on=["method", "plan"])
 
 
@@ -376,7 +389,7 @@ def _effects(
         where[[*place, "primary_regime", "source"]], on=place
     )
     rows = plain.merge(found[["method", "plan", "entry"]].drop_duplicates(), on=["method", "plan"])
-    rows = rows[rows["ran"] & rows["entry"].map(why).eq("") & ~is_baseline(rows)]
+    rows = rows[rows["ran"] & (rows["status"] != NOOP) & rows["entry"].map(why).eq("") & ~is_baseline(rows)]
     rows = rows.assign(
         regime=rows["regime"].where(rows["regime"] != rows["primary_regime"], "primary"),
         base=rows["worth"] - rows["gain"], split=_split(rows),
@@ -384,7 +397,7 @@ def _effects(
     rows = rows.merge(_limits(table), on=["dataset", "task", "repeat", "fold"], how="left")
     ranks = all(scorers[key].mean_of in RANKS for key in chosen["scorer"])
     rows["limit"] = rows["limit"] if ranks else float("nan")
-    effects, parts, said = mixed.mixed(rows)
+    effects, parts, said = mixed.mixed(rows, exploratory=bool(chosen["exploratory"].all()))
     if ranks and len(effects) and (effects["scale"] == "identity").all():
         said.append("Mixed model: on the scale of the scores, for the sizes of the test folds are not in the table.")
     notes += said
@@ -412,15 +425,16 @@ def _bootstrapped(
     table: pd.DataFrame,
     scorers: Mapping[str, ScorerFacts],
     predictions: pd.DataFrame | None,
-    every: bool,
+    how: tuple[bool, str],
     notes: list[str],
 ) -> pd.DataFrame:
-    """Return the bootstrap over subjects of every scorer that it can be had for."""
+    """Return the bootstrap over subjects of every scorer that it can be had for; ``how`` is every and impute."""
+    every, impute = how
     columns = [*JOB, "scorer", "gain", "gain_low", "gain_high", "n_subjects", "draws"]
     if predictions is None or predictions.empty or table.empty:
         notes.append(NO_PREDICTIONS)
         return pd.DataFrame(columns=columns)
-    cells = table.drop_duplicates("cell")[[*CELL, "cell", "primary"]]
+    cells = _drawable(table.drop_duplicates("cell"), impute, notes)[[*CELL, "cell", "primary"]]
     if every:
         learnt = table.loc[table["learner"].notna() & table["scorer"].notna(), ["dataset", "task", "scorer"]]
         asked = learnt.drop_duplicates()
@@ -440,7 +454,42 @@ def _bootstrapped(
             if len(here):
                 up = scorers[str(scorer)].higher_is_better
                 made.append(bootstrap.bootstrap(here, measure, higher_is_better=up).assign(scorer=scorer))
-    return _stacked(made)[columns] if made else pd.DataFrame(columns=columns)
+    if not made:
+        return pd.DataFrame(columns=columns)
+    found = _stacked(made)[columns]
+    notes += _beside(found)
+    return found
+
+
+def _beside(drawn: pd.DataFrame) -> list[str]:
+    """Return a sentence on the rows whose interval over subjects does not hold the gain that it is of."""
+    beside = (drawn["gain"] < drawn["gain_low"]) | (drawn["gain"] > drawn["gain_high"])
+    if not beside.any():
+        return []
+    named = "; ".join(" ".join(map(str, row)) for row in drawn.loc[beside, [*JOB, "scorer"]].to_numpy())
+    return [
+        f"The interval over subjects does not hold its own gain for {named}: nearly all draws lie on one side of it, "
+        "which BCa takes for bias and puts right."
+    ]
+
+
+def _drawable(cells: pd.DataFrame, impute: str, notes: list[str]) -> pd.DataFrame:
+    """Return the cells of rows that have an interval over subjects: what added nothing has none, here as elsewhere.
+
+    A fold without predictions counts as those of ``none``; there are none that are the worst.
+    """
+    if cells.empty:
+        return cells
+    statuses = cells[cells["learner"].notna()].groupby(JOB, sort=False)["status"].agg(set)
+    kept = ~added_nothing(statuses)
+    failed = np.array([bool(found - SCORED_STATUSES) for found in statuses], dtype=bool)
+    if impute != IMPUTE[0] and failed.any():
+        notes.append(
+            f"No bootstrap over subjects of {failed.sum()} rows with failed cells: there are no predictions that are "
+            "the worst on a split."
+        )
+        kept &= ~failed
+    return cells[pd.MultiIndex.from_frame(cells[JOB]).isin(statuses.index[kept]) | is_baseline(cells).to_numpy()]
 
 
 def _stacked(frames: list[pd.DataFrame]) -> pd.DataFrame:

@@ -2,23 +2,37 @@
 
 Nothing here looks at a result. A dataset stands in its primary regime (the one nearest to 20 subjects of the smallest
 class in which any method had something to do) with one learner (the one declared, else the first of the alphabet) and
-its task's primary scorer. Variants of one source share a vote. Gains of different scorers are pooled only where the
+its task's primary scorer. Where no method had anything to do in any regime a dataset says nothing of them and is left
+out. Variants of one source share a vote. Gains of different scorers are pooled only where the
 same difference matters, that is where their regions of practical equivalence are the same.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from raredata_bench.leaderboard.coding import BASELINE, is_baseline
-from raredata_bench.leaderboard.rank import MIN_SPLITS, regime_order
-from raredata_bench.leaderboard.verdicts import MIN_COVERAGE, HasRope
+from raredata_bench.leaderboard.rank import regime_order
+from raredata_bench.leaderboard.standing import (
+    CONTROLS,
+    FAILED,
+    IDLE,
+    LEAKED,
+    MIN_COVERAGE,
+    MIN_SPLITS,
+    WHY,
+    added_nothing,
+    is_control,
+    leaked,
+)
+from raredata_bench.leaderboard.verdicts import HasRope
 
+# Where one size stands for a dataset it is the one whose smallest class is nearest to this many subjects.
 PRIMARY_SUBJECTS = 20
 PANEL = ["dataset", "task"]
 PLACE = ["dataset", "task", "regime", "learner", "scorer"]
@@ -67,21 +81,23 @@ def units(
     sizes = _sizes(table)
     found: list[pd.Series] = []
     notes: list[str] = []
+    idle: list[str] = []
     for (dataset, task), at in bases.groupby(PANEL, sort=True):
         learners = sorted(at["learner"])
         with_learner = at[at["learner"] == (learner if learner in learners else learners[0])]
-        regimes = sorted(set(with_learner["regime"]), key=regime_order)
         others = rows[(rows["dataset"] == dataset) & (rows["task"] == task) & ~is_baseline(rows)]
-        doing = {
-            r for r, statuses in zip(others["regime"], others["statuses"], strict=True) if set(statuses) != {"noop"}
-        }
-        regimes = [name for name in regimes if name in doing] or regimes
-        far = {name: _distance(name, sizes.get((dataset, task, name))) for name in regimes}
-        near = min(regimes, key=far.__getitem__)
+        regimes = with_something_to_do(with_learner["regime"], others)
+        if len(others) and not regimes:
+            idle.append(str(dataset))
+            continue
+        regimes = regimes or sorted(set(with_learner["regime"]), key=regime_order)
+        near = nearest(regimes, {name: sizes.get((dataset, task, name)) for name in regimes})
         found.append(with_learner[with_learner["regime"] == (regime if regime in regimes else near)].iloc[0])
+    if idle:
+        notes.append(f"Not pooled, for no method had a row to add there in any regime: {_named(pd.Series(idle))}.")
     if not found:
         missing = "nothing was run under none" if len(rows) else "no row has a learner and a primary scorer"
-        return pd.DataFrame(columns=list(COLUMNS)), [f"Nothing can be pooled over datasets: {missing}."]
+        return pd.DataFrame(columns=list(COLUMNS)), notes or [f"Nothing can be pooled over datasets: {missing}."]
     chosen = pd.DataFrame(found)[[*PLACE, "n_cells"]].rename(columns={"n_cells": "n_splits"}).reset_index(drop=True)
     chosen["source"] = [(variants or {}).get(name, name.split("@")[0]) for name in chosen["dataset"]]
     chosen["modality"] = chosen["dataset"].map(_modalities(table)).fillna("")
@@ -107,13 +123,17 @@ def gains(board: pd.DataFrame, chosen: pd.DataFrame, impute: str) -> pd.DataFram
     Returns
     -------
     DataFrame
-        Columns :data:`GAIN_COLUMNS`, the baseline included with gain 0.
+        Columns :data:`GAIN_COLUMNS`, the baseline included with gain 0. Where a method added nothing its gain and
+        coverage are NaN and its outcome is "added nothing": that is in no number.
     """
     rows = board.merge(chosen[[*PLACE, "source", "rope", "weight", "review_weight"]], on=PLACE)
     rows = rows[rows["gain"].notna()]
     if rows.empty:
         return pd.DataFrame(columns=list(GAIN_COLUMNS))
-    rows = rows.assign(leak=[bool(found.get("leak_suspected")) for found in rows["statuses"]])
+    idle = added_nothing(rows["statuses"]) & ~is_baseline(rows)
+    rows = rows.assign(
+        leak=leaked(rows["statuses"]), gain=rows["gain"].mask(idle), coverage=rows["coverage"].mask(idle)
+    )
     found = rows.groupby(["source", "method", "plan"], as_index=False, sort=True).agg(
         family=("family", "first"), gain=("gain", "mean"), coverage=("coverage", "mean"), leak=("leak", "any"),
         rope=("rope", "first"),
@@ -123,7 +143,7 @@ def gains(board: pd.DataFrame, chosen: pd.DataFrame, impute: str) -> pd.DataFram
     # Beyond the sixteenth digit of a mean there are no differences.
     found["gain"] = found["gain"].round(12)
     side = np.sign(found["gain"]).where(found["gain"].abs() > found["rope"], 0.0)
-    found["outcome"] = side.map({1.0: "win", 0.0: "tie", -1.0: "loss"})
+    found["outcome"] = side.map({1.0: "win", 0.0: "tie", -1.0: "loss"}).where(found["gain"].notna(), IDLE)
     found["impute"], found["entry"] = impute, entries(found)
     return found[list(GAIN_COLUMNS)]
 
@@ -139,12 +159,44 @@ def entries(rows: pd.DataFrame) -> pd.Series:
 def rankable(found: pd.DataFrame) -> pd.Series:
     """Return by entry why it is listed but not ranked, empty where it is."""
     by = found.groupby("entry")
-    why = pd.Series("", index=by.size().index)
-    controls = (by["family"].first() == "control") & (why.index != BASELINE["method"])
-    why[controls] = "a control method"
-    why[by["coverage"].mean() < MIN_COVERAGE] = "fewer than half its cells ran"
-    why[by["leak"].any()] = "a leak is suspected"
+    facts = by[["method", "plan", "family"]].first()
+    why = pd.Series("", index=facts.index, dtype=object)
+    why[is_control(facts)] = WHY[CONTROLS]
+    why[by["coverage"].mean() < MIN_COVERAGE] = WHY[FAILED]
+    why[by["leak"].any()] = WHY[LEAKED]
+    why[by["gain"].count() == 0] = "added nothing on any dataset"
     return why
+
+
+def with_something_to_do(regimes: Iterable[str], others: pd.DataFrame) -> list[str]:
+    """Return the regimes in which a method had a row to add, smallest first; where none had, those of control methods.
+
+    Parameters
+    ----------
+    regimes : iterable of str
+        Among which is chosen.
+    others : DataFrame
+        Rows of a leaderboard of one dataset and task, of everything but the baseline.
+    """
+    doing = others[~added_nothing(others["statuses"])]
+    control = is_control(doing)
+    ordered = sorted(set(regimes), key=regime_order)
+    for rows in (doing[~control], doing[control]):
+        if found := [name for name in ordered if name in set(rows["regime"])]:
+            return found
+    return []
+
+
+def nearest(regimes: Sequence[str], sizes: Mapping[str, float | None]) -> str:
+    """Return the regime nearest to :data:`PRIMARY_SUBJECTS` subjects of the smallest class, the first of equals.
+
+    Parameters
+    ----------
+    regimes : sequence of str
+    sizes : mapping of str to float or None
+        Subjects of the smallest class; a regime that names its size (``n20``) needs none.
+    """
+    return min(regimes, key=lambda name: _distance(name, sizes.get(name)))
 
 
 # ---------------------------------------------------------------------------------------------------- the rules
@@ -167,7 +219,7 @@ def _distance(regime: str, size: float | None) -> tuple[float, int]:
     """Return how far a regime is from the primary size, as a ratio, whole cohorts and unknown sizes last."""
     named = re.fullmatch(r"[a-z](\d+)", regime)
     subjects = float(named[1]) if named else size
-    far = abs(np.log(subjects / PRIMARY_SUBJECTS)) if subjects else np.inf
+    far = abs(np.log(subjects / PRIMARY_SUBJECTS)) if subjects and subjects > 0 else np.inf
     return (round(far, 9), 0 if named else 1)
 
 

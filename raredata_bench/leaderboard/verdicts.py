@@ -9,8 +9,11 @@ The rule, for a scorer with a region of practical equivalence (ROPE) of half-wid
    better or worse is at most 5 %, however many methods there are.
 3. ``undecided``: neither. The data allow for both.
 
-Below 20 splits there is no verdict but ``exploratory``; where fewer than half the cells ran, where a leak is suspected,
-or where there is no interval, it is ``not judged``.
+Methods and control methods are judged apart: Holm counts the methods of a cell for methods, and its control methods for
+control methods, so that the chance above holds for either. Who is judged at all is said in
+:mod:`raredata_bench.leaderboard.standing`: what added nothing in any cell is called ``added nothing``; below 20 splits
+there is no verdict but ``exploratory``; where fewer than half the cells ran, where a leak is suspected, where nothing
+was added wherever it ran, or where there is no interval, it is ``not judged``.
 """
 
 from __future__ import annotations
@@ -24,12 +27,11 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtr
 
 from raredata_bench.leaderboard.coding import is_baseline
-from raredata_bench.leaderboard.rank import MIN_SPLITS, ROW
+from raredata_bench.leaderboard.rank import ROW
+from raredata_bench.leaderboard.standing import IDLE, is_control, kinds, why_not_judged
 
 LEVEL = 0.05
-# Methods that ran in fewer of their cells are listed, but neither judged nor ranked.
-MIN_COVERAGE = 0.5
-VERDICTS = ("better", "equivalent", "worse", "undecided", "exploratory", "not judged", "baseline")
+VERDICTS = ("better", "equivalent", "worse", "undecided", "exploratory", "not judged", IDLE, "baseline")
 FAMILY = ["dataset", "task", "regime", "learner", "scorer"]
 COLUMNS = (
     *ROW, "family", "primary", "gain", "gain_low", "gain_high", "p_value", "p_holm", "rope", "p_better", "p_equivalent",
@@ -58,26 +60,22 @@ def verdicts(board: pd.DataFrame, *, scorers: Mapping[str, HasRope]) -> pd.DataF
     Returns
     -------
     DataFrame
-        Columns :data:`COLUMNS`. ``p_value`` and the three probabilities are NaN for exploratory rows; without a ROPE
-        ``p_equivalent`` is 0 and no row is called equivalent, except one whose differences are all exactly 0.
+        Columns :data:`COLUMNS`. ``p_value`` and the three probabilities are NaN for exploratory rows and for those that
+        added nothing; without a ROPE ``p_equivalent`` is 0 and no row is called equivalent, except one whose
+        differences are all exactly 0.
     """
     rows = board[board["learner"].notna()].reset_index(drop=True)
     if rows.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     rope = rows["scorer"].map({key: scorers[key].rope for key in rows["scorer"].unique()}).astype(np.float64)
-    leak = pd.Series([bool(found.get("leak_suspected")) for found in rows["statuses"]])
     exploratory = rows["exploratory"].astype(bool)
-    why = pd.Series("", index=rows.index)
-    why[rows["gain_error"].isna()] = "no interval"
-    why[rows["coverage"] < MIN_COVERAGE] = "fewer than half its cells ran"
-    why[leak] = "a leak is suspected"
-    why[exploratory] = f"fewer than {MIN_SPLITS} splits"
+    why = why_not_judged(rows)
     counted = (why == "") & ~is_baseline(rows)
     worse, equal, better = (
         np.where(exploratory, np.nan, part)
         for part in posterior(rows["gain"], rows["gain_error"], rows["n_paired"] - 1, rope)
     )
-    family = rows.groupby(FAMILY, sort=False, dropna=False).ngroup()
+    family = rows.assign(control=is_control(rows)).groupby([*FAMILY, "control"], sort=False, dropna=False).ngroup()
     p_holm = holm(rows["p_value"].where(counted), family)
     outside = holm((1 - pd.Series(equal)).where(counted), family)
     verdict = pd.Series("undecided", index=rows.index)
@@ -87,8 +85,8 @@ def verdicts(board: pd.DataFrame, *, scorers: Mapping[str, HasRope]) -> pd.DataF
     verdict[outside <= LEVEL] = "equivalent"
     verdict[~counted] = "not judged"
     verdict[exploratory] = "exploratory"
+    verdict[kinds(rows) == IDLE] = IDLE
     verdict[is_baseline(rows)] = "baseline"
-    why[is_baseline(rows)] = ""
     found = rows.assign(
         rope=rope, p_holm=p_holm, p_better=better, p_equivalent=equal, p_worse=worse, verdict=verdict, why=why
     )

@@ -14,12 +14,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from raredata_bench.bench.made import settle
+from raredata_bench.bench.private import is_private_dataset, told_of_score
 from raredata_bench.bench.record import write_atomic
 from raredata_bench.leaderboard.fairness import by_level, fairness
 from raredata_bench.leaderboard.rank import ScorerFacts
 from raredata_bench.report.tables import to_csv
 from raredata_bench.report.text import NOTHING, missing, named_dataset, number
 
+PART = "subgroups"
 BLOCK = ("dataset", "task", "scorer", "variable", "regime", "learner")
 HEADER = ("method", "plan", "worst group", "value", "gap", "of none", "change", "spread", "odds", "of none")
 LEFT = 3  # columns that hold words
@@ -84,15 +87,23 @@ def write_fairness(
     """
     fair = fairness(groups, scorers=scorers)
     if fair.empty:
+        settle(folder, PART, ())
         return []
+    levels = by_level(groups, scorers=scorers)
+    private = {name: is_private_dataset(str(name)) for name in levels["dataset"].unique()}
+    pairs = {*zip(levels["reason"], levels["dataset"], strict=True)}
+    said = {(why, name): told_of_score(str(why), private[name]) for why, name in pairs}
+    levels["reason"] = [said[pair] for pair in zip(levels["reason"], levels["dataset"], strict=True)]
     contents = {
         "fairness.csv": to_csv(fair, stamp),
         "fairness.md": to_markdown(fair[fair["primary"].astype(bool)]),
-        "subgroups.csv": to_csv(by_level(groups, scorers=scorers), stamp),
+        "subgroups.csv": to_csv(levels, stamp),
     }
     for name, content in contents.items():
         write_atomic(folder / "tables" / name, content)
-    return [folder / "tables" / name for name in contents]
+    paths = [folder / "tables" / name for name in contents]
+    settle(folder, PART, paths)
+    return paths
 
 
 def _title(key: Any, rows: pd.DataFrame) -> str:

@@ -11,15 +11,17 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from raredata_bench.bench.made import settle
 from raredata_bench.bench.record import JobRecord, write_atomic
 from raredata_bench.data.rules import Rules
 from raredata_bench.report.tables import to_csv
 from raredata_bench.report.text import NOTHING
 from raredata_bench.scoring.rules import rule_table
 
+PART = "rules"
 ABOUT = (
-    "Real: the share of subjects that break a rule (above 5 % the rule is wrong); of markers and pathways Cohen's d, "
-    "positive as stated. Scores leave wrong ones out."
+    "Real: the share of subjects that break a rule, of those it can be asked of (above 5 % the rule is wrong); of "
+    "markers and pathways Cohen's d, positive as stated. Scores leave wrong ones out."
 )
 SORTS = (("hard", ""), ("soft", ""), ("marker", "s"), ("pathway", "s"))
 
@@ -88,7 +90,9 @@ def write_rules(records: Iterable[JobRecord], folder: Path, stamp: str = "") -> 
             rows[record.axes["dataset"]] = {"file": said["file"], **counts, "wrong": len(said["wrong"]),
                                             "wrong_rules": wrong}  # fmt: skip
     if not rows:
+        settle(folder, PART, ())
         return []
     path = folder / "tables" / "rules.csv"
     write_atomic(path, to_csv(pd.DataFrame([{"dataset": name, **row} for name, row in sorted(rows.items())]), stamp))
+    settle(folder, PART, [path])
     return [path]

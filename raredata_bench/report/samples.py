@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from raredata_bench.bench.made import settle
 from raredata_bench.bench.record import write_atomic
 from raredata_bench.bench.samples import FOLDER, Samples, read
 from raredata_bench.errors import RecordError
@@ -80,6 +81,7 @@ def write_pages(study: Path, folder: Path) -> list[Path]:
             continue
         groups.setdefault((found.axes["dataset"], found.axes["method"]), []).append(found)
     if not groups and not broken:
+        settle(folder, PAGES, ())
         return []
     names = _file_names(sorted(groups))
     pages = {folder / PAGES / INDEX: _index(groups, names, broken)}
@@ -87,6 +89,7 @@ def write_pages(study: Path, folder: Path) -> list[Path]:
         pages[folder / PAGES / name] = _page(groups[at])
     for path, content in pages.items():
         write_atomic(path, content)
+    settle(folder, PAGES, pages)
     return list(pages)
 
 

@@ -148,7 +148,17 @@ def _cannot_say(told: Told) -> Iterator[str]:
     notes = () if content.found is None else content.found.notes
     if notes:
         yield r"\subsection*{Notes on the statistics}"
-        yield from _list(notes)
+        yield from _list(together(notes))
+
+
+def together(notes: Sequence[str]) -> list[str]:
+    """Return sentences in their order; those that say the same of several places, before a colon, as one."""
+    places: dict[str, list[str]] = {}
+    for note in notes:
+        place, colon, said = note.partition(": ")
+        # What says the same of different things stands behind the colon; a sentence without one stays itself.
+        places.setdefault(said if colon else note, []).append(place if colon else "")
+    return [f"{'; '.join(where)}: {said}" if where != [""] else said for said, where in places.items()]
 
 
 def _list(sentences: Sequence[str]) -> Iterator[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from raredata_bench.bench import registry
 from raredata_bench.bench.record import JobRecord
 from raredata_bench.leaderboard.rank import regime_order
-from raredata_bench.report.card.values import Card
+from raredata_bench.report.card.values import Card, leaks_of
 from raredata_bench.report.tables_content import interpretability
 from raredata_bench.report.tables_formats import Block, Cell, Column, Printed, slim
 from raredata_bench.report.text import NOTHING, named_dataset
@@ -47,19 +48,24 @@ def datasets_table(records: Sequence[JobRecord], names: Mapping[str, str], known
         Facts of components, of :func:`raredata_bench.report.site.components.components`.
     """
     lines: dict[str, list[Cell]] = {}
+    notes: dict[str, str] = {}
     for record in records:
         name = names.get(record.job, str(record.axes["dataset"]))
         info, facts = known["dataset"].get(name, {}), record.facts
+        if licence(info.get("licence")) != str(info.get("licence") or ""):
+            notes[name] = f"{name}: {info['licence']}."
         lines.setdefault(
             name,
             _cells(
                 named_dataset(name, bool(facts.get("simulated"))), info.get("label"), facts.get("modality"),
-                facts.get("n_subjects"), facts.get("n_rows"), facts.get("n_columns"), info.get("licence"),
-                info.get("doi") or info.get("source"),
+                facts.get("n_subjects"), facts.get("n_rows"), facts.get("n_columns"),
+                licence(info.get("licence")), info.get("doi") or info.get("source"),
             ),
         )  # fmt: skip
     caption = "Sizes of the whole cohort, before it is split."
-    return slim(Printed("datasets", "Datasets", caption, DATASETS, [Block("", [lines[key] for key in sorted(lines)])]))
+    said = " ".join(notes[name] for name in sorted(notes))
+    block = Block("", [lines[key] for key in sorted(lines)], f"Licences in full. {said}" if notes else "")
+    return slim(Printed("datasets", "Datasets", caption, DATASETS, [block]))
 
 
 def methods_table(known: Mapping[str, Any]) -> Printed:
@@ -93,7 +99,8 @@ def cards_table(cards: Iterable[Card]) -> Printed:
     for card in cards:
         axes, done = card["axes"], card["completeness"]
         failed = sum(one["runs"] for one in card["R4_validation"]["failures"])
-        row = (axes["method"], f"{done['filled']}/{done['mandatory']}", len(done["not_done"]), failed, card["id"])
+        name = axes["method"] + ("‡" if leaks_of(card)[0] else "")
+        row = (name, f"{done['filled']}/{done['mandatory']}", len(done["not_done"]), failed, card["id"])
         place = str(axes["dataset"]), str(axes["task"]), str(axes["regime"])
         blocks.setdefault(place, []).append(_cells(*row))
     ordered = sorted(blocks, key=lambda at: (at[0], at[1], regime_order(at[2])))
@@ -102,6 +109,8 @@ def cards_table(cards: Iterable[Card]) -> Printed:
         "data after, algorithm and validation. Filled: mandatory fields that are answered, “not done” included. "
         "The cards lie in cards/ under the name given here."
     )
+    if any("‡" in row[0].text for rows in blocks.values() for row in rows):
+        caption += " ‡ leak suspected in some of its runs; the card says in how many."
     return slim(
         Printed("cards", "Reporting cards", caption, CARDS, [Block(" · ".join(at), blocks[at]) for at in ordered])
     )
@@ -147,6 +156,11 @@ def versions_table(records: Sequence[JobRecord]) -> Printed:
                 found.setdefault(str(name), set()).add(str(version))
     rows = [_cells(name, ", ".join(sorted(versions))) for name, versions in sorted(found.items())]
     return Printed("versions", "Versions", "As the records state them.", VERSIONS, [Block("", rows)])
+
+
+def licence(text: Any) -> str:
+    """Return the name of a licence, without what else its note says (what it covers, whose it is)."""
+    return re.split(r" \(|;", str(text or ""))[0]
 
 
 def machines(records: Sequence[JobRecord]) -> str:

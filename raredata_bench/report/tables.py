@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from raredata_bench.bench.made import settle
 from raredata_bench.bench.record import JobRecord, write_atomic
 from raredata_bench.facts import ScorerInfo
 from raredata_bench.leaderboard.rank import IMPUTE, MIN_SPLITS, regime_order
@@ -29,7 +30,17 @@ from raredata_bench.report.tables_other import (
     synthetic_frame,
     synthetic_tables,
 )
-from raredata_bench.report.text import MARKS, MEANINGS, NOTHING, budget_note, flags, interval, named_dataset, number
+from raredata_bench.report.text import (
+    MARKS,
+    MEANINGS,
+    NOTHING,
+    budget_note,
+    flags,
+    imputed_as,
+    interval,
+    named_dataset,
+    number,
+)
 
 __all__ = [
     "LATEX_ESCAPES", "Content", "caption", "content_of", "coverage", "failed_cells", "latex_escape", "printed",
@@ -37,6 +48,8 @@ __all__ = [
 ]  # fmt: skip
 
 FOLDER = "tables"
+# What there is of every study, though it be empty.
+ALWAYS = ("leaderboard", "synthetic_scores", "coverage", "failures")
 # What a block of rows has in common comes first.
 BLOCK = ("dataset", "task", "scorer", "regime")
 HEADER = (*BLOCK, "method", "plan", "learner", "value", "gain over none", "95 % interval", "ran")
@@ -99,7 +112,7 @@ def write_tables(
         The files go to ``tables`` in it: ``leaderboard.csv`` (all scorers) and ``leaderboard.md, .tex, .html`` (each
         task's primary scorer); ``synthetic_scores.csv`` and a table for each axis; ``coverage`` and ``failures``; with
         statistics ``across, tests, mixed, patients``, ``omnibus.csv`` and ``pairs.csv``; ``fairness`` where there are
-        subgroups. Tables for people of an earlier call that this one does not make go away.
+        subgroups. What an earlier call made and this one does not goes away; what others put there stays.
     samples : str
         Path below ``folder`` of the page of samples that ``leaderboard.md`` names; none for an empty one.
     every : bool
@@ -118,15 +131,8 @@ def write_tables(
     for name, text in contents.items():
         write_atomic(folder / FOLDER / name, text)
         paths.append(folder / FOLDER / name)
-    for key in MADE:
-        for path in (folder / FOLDER / f"{key}.{ending}" for ending in ("md", "tex", "html", "csv")):
-            if path not in paths:
-                path.unlink(missing_ok=True)
+    settle(folder, FOLDER, paths)
     return paths, shown
-
-
-# What is there in some studies only.
-MADE = ("across", "tests", "omnibus", "mixed", "patients", "pairs", "leaderboard_all")
 
 
 def plain(content: Content) -> Content:
@@ -166,7 +172,7 @@ def _frames(content: Content, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
         names = ("across", "mixed", "patients", "pairs")
         frames |= {name: getattr(content.found, name) for name in names}
         frames |= {"tests": tests_frame(content.found), "omnibus": content.found.omnibus}
-    return {name: frame for name, frame in frames.items() if len(frame) or name not in MADE}
+    return {name: frame for name, frame in frames.items() if len(frame) or name in ALWAYS}
 
 
 # ------------------------------------------------------------------------------------------------ for the terminal
@@ -182,15 +188,15 @@ def to_markdown(board: pd.DataFrame, text: str = "") -> str:
 
     body = [line(HEADER), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(line, rows)]
     head = [text, ""] if text else []
-    return "\n".join([*head, *body, "", f"{LEGEND} {_legend(MARKS)}"]) + "\n"
+    return "\n".join([*head, *body, "", f"{LEGEND} {_legend(MARKS, imputed_as(board))}"]) + "\n"
 
 
 def _markdown_escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
 
-def _legend(marks: Mapping[str, str]) -> str:
-    return "; ".join(f"{mark} {MEANINGS[name]}" for name, mark in marks.items()) + "."
+def _legend(marks: Mapping[str, str], impute: str) -> str:
+    return "; ".join(f"{mark} {MEANINGS[name].format(impute=impute)}" for name, mark in marks.items()) + "."
 
 
 def _rows(board: pd.DataFrame) -> list[list[str]]:

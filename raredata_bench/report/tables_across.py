@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from math import inf
 from typing import Any
 
 import pandas as pd
 
+from raredata_bench.leaderboard.patients import BELOW, BEYOND, many
 from raredata_bench.leaderboard.rank import regime_order
+from raredata_bench.leaderboard.standing import CONTROL, MIN_DATASETS, MIN_SPLITS
 from raredata_bench.leaderboard.summary import Statistics
+from raredata_bench.report.tables_content import MARKED
 from raredata_bench.report.tables_formats import Block, Cell, Column, Printed, slim
-from raredata_bench.report.text import NOTHING, missing, number
+from raredata_bench.report.text import IMPUTED as COUNTED
+from raredata_bench.report.text import NOTHING, missing, number, probability
 
 IMPUTED = {
     "none": "Main analysis: failed cells count as none",
@@ -42,14 +47,15 @@ WORTH = (
 
 def ranks_table(found: Statistics) -> Printed:
     """Return ranks, wins and gains over datasets, for both ways of imputing and both weightings."""
-    blocks = [
+    blocks = _once(
         Block(f"{IMPUTED.get(str(impute), impute)}; {WEIGHED.get(str(weighting), weighting)}", _each(rows, _ranked))
         for (impute, weighting), rows in _grouped(found.across, ["impute", "weighting"])
-    ]
+    )
     caption = (
         f"{_pooled(found)} Win and loss: the gain leaves the region of practical equivalence (± {_rope(found)}); a tie "
         "is half a win in the win rate. Harm: share of losses. Regret: 0 as good as the best method, chosen on other "
-        "splits than it is scored on, 1 as none. Mean rank: 1 is the best, among methods ranked on every dataset."
+        "splits than it is scored on, 1 as none. Mean rank: 1 is the best, among methods ranked on every dataset. "
+        f"{_counted(found)}"
     )
     return slim(Printed("across", "Ranks and gains over datasets", caption, RANKS, blocks))
 
@@ -63,10 +69,10 @@ def tests_frame(found: Statistics) -> pd.DataFrame:
 
 def tests_table(found: Statistics) -> Printed:
     """Return tests against ``none`` and Elo, for both ways of imputing; nothing where nothing was tested."""
-    blocks = [
+    blocks = _once(
         Block(IMPUTED.get(str(impute), str(impute)), _each(rows, _tested))
         for (impute,), rows in _grouped(tests_frame(found), ["impute"])
-    ]
+    )
     caption = (
         f"{_pooled(found)} Wilcoxon's signed-rank test against none, Holm over methods; probabilities of the Bayesian "
         f"signed-rank test that a method is better, equivalent (± {_rope(found)}) or worse. Elo by Bradley and Terry, "
@@ -94,9 +100,16 @@ def model_table(found: Statistics) -> Printed:
     scale = ", ".join(sorted(set(rows["scale"]))) if len(rows) else ""
     caption = (
         "Fixed effects of method and regime, random effects of dataset, dataset and method, and split; cells that "
-        "ran only. New dataset: where the gain on a dataset that is not among these would lie with 95 %. Effects are "
-        f"on the {scale} scale, gains on that of the scores. Standard deviations: {', '.join(parts)}."
+        "ran and added something only. New dataset: where the gain on a dataset that is not among these would lie with "
+        f"95 %. Effects are on the {scale} scale, gains on that of the scores. Standard deviations: {', '.join(parts)}."
     )
+    caption += (
+        " Bootstrap over datasets: of the plain mean over datasets, each its mean over splits; the effect weighs "
+        "datasets by what they tell, and is the same where all cells ran."
+    )
+    caption += _outside(rows, "effect", "boot_low", "boot_high", "the effect weighs datasets otherwise")
+    if len(rows) and rows["exploratory"].any():
+        caption += f" * exploratory: fewer than {MIN_SPLITS} splits, or fewer than {MIN_DATASETS} datasets."
     return slim(Printed("mixed", "Mixed model over datasets", caption, MODEL, blocks))
 
 
@@ -104,17 +117,26 @@ def patients_table(found: Statistics) -> Printed:
     """Return what the gains are worth in real patients, a block for each dataset, task, learner and scorer."""
     blocks = []
     for (dataset, task, learner, scorer), rows in _grouped(found.patients, ["dataset", "task", "learner", "scorer"]):
-        moved = rows[rows["gain"] != 0].sort_values(["n", "gain"], ascending=[True, False], kind="stable")
-        still = [
-            f"{one['method']} ({one['plan']}, {one['regime']})" for one in rows[rows["gain"] == 0].to_dict("records")
-        ]
-        note = f"Gain 0, worth none: {', '.join(still)}." if still else ""
-        blocks.append(Block(f"{dataset} · {task} · {learner}: {scorer}", _each(moved, _worth), note))
+        ran, still = rows["gain"].notna(), rows["gain"] == 0
+        # Methods, then control methods, then what may know the test fold.
+        apart = rows["family"].eq(CONTROL) * 1 + rows["leak"].astype(bool) * 2
+        moved = rows.assign(apart=apart)[ran & ~still]
+        moved = moved.sort_values(["n", "apart", "gain"], ascending=[True, True, False], kind="stable")
+        notes = [_named("Gain 0, worth none", rows[still]), _named("Did not run", rows[~ran])]
+        title = f"{dataset} · {task} · {learner}: {scorer}"
+        blocks.append(Block(title, _each(moved, _worth), " ".join(note for note in notes if note)))
     caption = (
         "How many real patients more per class (or events, in regimes that count these) would have done for none what "
         "the method did, read from its learning curve made monotone; negative where the method does harm. Interval: "
-        "bootstrap over splits, widened as the corrected t is. Beyond: more (+) or fewer (−) than the sizes tell."
+        f"bootstrap over splits, widened as the corrected t is. +beyond: {BEYOND}; −beyond: {BELOW}. Each line is of "
+        "one dataset: nothing follows for another. Methods that added nothing are left out; control methods are named "
+        "so, and cannot win."
     )
+    why = "in draws the curve is made monotone anew"
+    caption += _outside(found.patients, "extra", "extra_low", "extra_high", why)
+    signs = "".join(_marks(row) for row in found.patients.to_dict(orient="records"))
+    said = [f"{sign} {text.format(impute=COUNTED[found.impute])}" for sign, text in MARKED.items() if sign in signs]
+    caption += f" {'; '.join(said)}." if said else ""
     return slim(Printed("patients", "Worth in real patients", caption, WORTH, blocks))
 
 
@@ -127,6 +149,19 @@ def _grouped(frame: pd.DataFrame, names: list[str]) -> Iterator[tuple[tuple[Any,
         yield from frame.groupby(names, sort=False)
 
 
+def _once(blocks: Iterable[Block]) -> list[Block]:
+    """Return the blocks without those that say what an earlier one said; below that one stands which are the same."""
+    kept: list[Block] = []
+    for block in blocks:
+        same = next((k for k, one in enumerate(kept) if one.rows == block.rows), None)
+        if same is None:
+            kept.append(block)
+            continue
+        first = kept[same]
+        kept[same] = replace(first, note=f"{first.note} {block.title}: the same numbers.".strip())
+    return kept
+
+
 def _each(rows: pd.DataFrame, line: Any) -> list[list[Cell]]:
     return [line(row) for row in rows.to_dict(orient="records")]
 
@@ -136,11 +171,14 @@ def _texts(*texts: str) -> list[Cell]:
 
 
 def _ranked(row: Mapping[Any, Any]) -> list[Cell]:
-    control = row["family"] == "control" and row["method"] != "none"
+    control = row["family"] == CONTROL and row["method"] != "none"
+    whole = row["n_datasets"] + row["n_nothing"]
     return _texts(
-        f"{row['entry']} (control)" if control else str(row["entry"]), str(row["n_datasets"]), _share(row["coverage"]),
+        f"{row['entry']} (control)" if control else str(row["entry"]),
+        f"{row['n_datasets']} of {whole}" if row["n_nothing"] else str(row["n_datasets"]), _share(row["coverage"]),
         NOTHING if missing(row["mean_rank"]) else f"{row['mean_rank']:.2f}",
-        f"{row['wins']} / {row['ties']} / {row['losses']}", number(row["win_rate"]), number(row["mean_gain"], True),
+        f"{row['wins']} / {row['ties']} / {row['losses']}" if row["n_datasets"] else NOTHING, number(row["win_rate"]),
+        number(row["mean_gain"], True),
         number(row["median_gain"], True), number(row["worst_gain"], True), _share(row["harm"]), number(row["regret"]),
         str(row["why"] or NOTHING),
     )  # fmt: skip
@@ -148,8 +186,8 @@ def _ranked(row: Mapping[Any, Any]) -> list[Cell]:
 
 def _tested(row: Mapping[Any, Any]) -> list[Cell]:
     return _texts(
-        str(row["entry"]), str(row["n_datasets"]), _p(row["p_value"]), _p(row["p_holm"]),
-        *(number(row[name]) for name in ("p_better", "p_equivalent", "p_worse")),
+        str(row["entry"]), str(row["n_datasets"]),
+        *(probability(row[name]) for name in ("p_value", "p_holm", "p_better", "p_equivalent", "p_worse")),
         NOTHING if missing(row["elo"]) else f"{row['elo']:.0f}",
         NOTHING if missing(row["elo_low"]) else f"[{row['elo_low']:.0f}, {row['elo_high']:.0f}]",
         number(row["mean_gain"], True),
@@ -160,23 +198,44 @@ def _modelled(row: Mapping[Any, Any]) -> list[Cell]:
     ends = ("gain_low", "gain_high"), ("gain_new_low", "gain_new_high")
     of_effect = ("effect_low", "effect_high"), ("new_low", "new_high"), ("boot_low", "boot_high")
     return _texts(
-        str(row["entry"]), str(row["n_datasets"]), number(row["gain"], True), *(_ends(row, *one) for one in ends),
+        str(row["entry"]), str(row["n_datasets"]), number(row["gain"], True) + ("*" if row["exploratory"] else ""),
+        *(_ends(row, *one) for one in ends),
         number(row["effect"], True), *(_ends(row, *one) for one in of_effect),
     )  # fmt: skip
 
 
 def _worth(row: Mapping[Any, Any]) -> list[Cell]:
     ends = [_many(row[name]) for name in ("extra_low", "extra_high")]
-    texts = (number(row["gain"], True), _many(row["extra"]), NOTHING if NOTHING in ends else f"[{', '.join(ends)}]")
-    return _texts(str(row["method"]), str(row["plan"]), str(row["regime"]), *texts)
+    gain = number(row["gain"], True) + _marks(row)
+    name = f"{row['method']} (control)" if row["family"] == CONTROL else str(row["method"])
+    interval = NOTHING if NOTHING in ends else f"[{', '.join(ends)}]"
+    return _texts(name, str(row["plan"]), str(row["regime"]), gain, _many(row["extra"]), interval)
+
+
+def _marks(row: Mapping[Any, Any]) -> str:
+    """Return the marks of a row of worth in patients; what ran nowhere has none, for it is named below."""
+    if missing(row["gain"]):
+        return ""
+    signs = {"†": row["coverage"] < 1, "‡": bool(row["leak"]), "*": bool(row["exploratory"])}
+    return "".join(sign for sign, applies in signs.items() if applies)
+
+
+def _outside(rows: pd.DataFrame, value: str, low: str, high: str, why: str) -> str:
+    """Return a sentence on how many numbers lie outside the interval beside them, empty where none does."""
+    n = int(((rows[value] < rows[low]) | (rows[value] > rows[high])).sum()) if len(rows) else 0
+    return f" Of {n} row{'s' if n > 1 else ''} the number lies outside this interval: {why}." if n else ""
+
+
+def _named(title: str, rows: pd.DataFrame) -> str:
+    names = [f"{one['method']} ({one['plan']}, {one['regime']})" for one in rows.to_dict("records")]
+    return f"{title}: {', '.join(names)}." if names else ""
 
 
 def _many(value: Any) -> str:
     """Return a number of patients; what the study cannot tell is beyond it, on either side."""
     if missing(value):
         return NOTHING
-    sign = "−" if value < 0 else "+"
-    return f"{sign}beyond" if abs(value) == inf else f"{sign}{abs(value):.0f}"
+    return f"{'−' if value < 0 else '+'}beyond" if abs(value) == inf else many(value)
 
 
 def _ends(row: Mapping[Any, Any], low: str, high: str) -> str:
@@ -189,12 +248,6 @@ def _share(value: Any) -> str:
     return NOTHING if missing(value) else f"{100 * value:.0f} %"
 
 
-def _p(value: Any) -> str:
-    if missing(value):
-        return NOTHING
-    return "<.001" if value < 0.001 else number(value)
-
-
 # ------------------------------------------------------------------------------------------------------------ captions
 
 
@@ -202,8 +255,21 @@ def _pooled(found: Statistics) -> str:
     """Return which row of each dataset stands for it."""
     rows = found.units.to_dict("records")
     stands = "; ".join(f"{one['dataset']} {one['regime']} {one['learner']} ({one['scorer']})" for one in rows)
-    few = " Exploratory: fewer than 20 splits, no rank and no test." if any(one["exploratory"] for one in rows) else ""
+    few = ""
+    if any(one["exploratory"] for one in rows):
+        few = f" Exploratory: fewer than {MIN_SPLITS} splits, no rank and no test."
     return f"Each dataset stands with one regime and learner, chosen without a look at any score: {stands}.{few}"
+
+
+def _counted(found: Statistics) -> str:
+    """Return who counts as what where datasets are pooled."""
+    idle = len(found.across) > 0 and bool(found.across["n_nothing"].any())
+    text = (
+        "Datasets: those that the numbers of a method are of. A cell that could not run is imputed, as the heading "
+        "says, and its dataset counts"
+    )
+    added = "a method that added nothing on a dataset is as none there by construction, and that dataset is in none of"
+    return f"{text}; {added} its numbers." if idle else f"{text}."
 
 
 def _rope(found: Statistics) -> str:
@@ -212,10 +278,18 @@ def _rope(found: Statistics) -> str:
 
 
 def _omnibus(found: Statistics) -> Iterator[str]:
-    for row in found.omnibus.to_dict("records"):
-        yield (
-            f"{IMPUTED.get(str(row['impute']), row['impute'])}: Friedman's test in the form of Iman and Davenport over "
-            f"{row['n_datasets']} datasets and {row['n_methods']} methods, F({row['df1']:.0f}, {row['df2']:.0f}) = "
-            f"{row['F']:.2f}, p = {_p(row['p_value'])}; critical difference of mean ranks (Nemenyi) "
-            f"{row['critical_difference']:.2f}."
+    """Yield the test of all methods at once under each way of imputing, once where the numbers are the same."""
+    rows = found.omnibus.to_dict("records")
+    if not rows:
+        return
+    yield "All at once: Friedman's test (Iman and Davenport's form); CD: critical difference of mean ranks (Nemenyi)."
+    told: dict[str, list[str]] = {}
+    for row in rows:
+        p = probability(row["p_value"])
+        text = (
+            f"{row['n_datasets']} datasets, {row['n_methods']} methods, F({row['df1']:.0f}, {row['df2']:.0f}) = "
+            f"{row['F']:.2f}, p {p if p.startswith(('<', '>')) else f'= {p}'}, CD {row['critical_difference']:.2f}"
         )
+        told.setdefault(text, []).append(IMPUTED.get(str(row["impute"]), str(row["impute"])).partition(":")[0])
+    for text, analyses in told.items():
+        yield f"{' and '.join(analyses).capitalize()}: {text}."

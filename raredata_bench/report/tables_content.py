@@ -16,6 +16,7 @@ from raredata_bench.facts import ScorerInfo
 from raredata_bench.leaderboard.best import like_best
 from raredata_bench.leaderboard.coding import JOB
 from raredata_bench.leaderboard.rank import IMPUTE, ROW, splits
+from raredata_bench.leaderboard.standing import MIN_SPLITS, leaked
 from raredata_bench.leaderboard.summary import Statistics
 from raredata_bench.leaderboard.verdicts import verdicts
 from raredata_bench.report.text import NOTHING
@@ -28,7 +29,7 @@ SAMPLE = "sample_seconds"
 MARKED = {
     "†": "not every cell ran; failed ones count as {impute}",
     "‡": "a leak or a copy of patients is suspected, and the row wins nothing",
-    "*": "exploratory: fewer than 20 splits, an interval and no test",
+    "*": f"exploratory: fewer than {MIN_SPLITS} splits, an interval and no test",
 }
 
 
@@ -84,9 +85,10 @@ def installed_facts(table: pd.DataFrame) -> dict[str, ScorerInfo]:
 def judged(content: Content) -> pd.DataFrame:
     """Return the rows of the leaderboard that have a learner, with all that is known of each.
 
-    Beside the columns of the leaderboard: those of the verdicts, ``is_best, p_best, like_best``, ``subjects_low`` and
-    ``subjects_high`` (bootstrap over subjects), ``sd_repeats`` (of the mean of each repeat), ``expansion_low,
-    expansion_high``, ``fit_seconds, seconds_per_1000, peak_mib``, ``gpu`` and ``interpretability``.
+    Beside the columns of the leaderboard: those of the verdicts, ``is_best, p_best, like_best``, ``subjects_gain``,
+    ``subjects_low`` and ``subjects_high`` (bootstrap over subjects: its own estimate of the gain, and the interval),
+    ``sd_repeats`` (of the mean of each repeat), ``expansion_low, expansion_high``, ``fit_seconds,
+    seconds_per_1000, peak_mib``, ``gpu`` and ``interpretability``.
     """
     learnt = content.board[content.board["learner"].notna()]
     if learnt.empty:
@@ -97,11 +99,12 @@ def judged(content: Content) -> pd.DataFrame:
     rows = rows.merge(_split_facts(content), on=ROW, how="left")
     rows["like_best"], rows["is_best"] = rows["like_best"].eq(True), rows["is_best"].eq(True)
     if content.found is not None and len(content.found.bootstrap):
-        drawn = content.found.bootstrap[[*ROW, "gain_low", "gain_high"]]
-        drawn = drawn.rename(columns={"gain_low": "subjects_low", "gain_high": "subjects_high"})
+        drawn = content.found.bootstrap[[*ROW, "gain", "gain_low", "gain_high"]]
+        names = {"gain": "subjects_gain", "gain_low": "subjects_low", "gain_high": "subjects_high"}
+        drawn = drawn.rename(columns=names)
         rows = rows.merge(drawn, on=ROW, how="left")
     else:
-        rows["subjects_low"], rows["subjects_high"] = np.nan, np.nan
+        rows = rows.assign(subjects_gain=np.nan, subjects_low=np.nan, subjects_high=np.nan)
     return rows.merge(costs(content), on=JOB, how="left")
 
 
@@ -201,7 +204,7 @@ def sizes(table: pd.DataFrame) -> dict[tuple[str, str, str], str]:
 
 def marks(row: Mapping[Any, Any]) -> str:
     """Return the marks of :data:`MARKED` that apply to a row of the leaderboard."""
-    leak = bool(row["statuses"].get("leak_suspected"))
+    leak = bool(leaked([row["statuses"]])[0])
     base = row["verdict"] == "baseline"
     signs = {"†": row["coverage"] < 1, "‡": leak, "*": bool(row["exploratory"]) and not base}
     return "".join(sign for sign, applies in signs.items() if applies)

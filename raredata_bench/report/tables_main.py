@@ -10,9 +10,10 @@ import pandas as pd
 from raredata_bench.facts import ScorerInfo
 from raredata_bench.leaderboard.coding import is_baseline
 from raredata_bench.leaderboard.rank import MIN_SPLITS, regime_order
+from raredata_bench.leaderboard.standing import CONTROL, IDLE, added_nothing, is_control, leaked
 from raredata_bench.report.tables_content import MARKED, PLACE, Content, judged, marks, ran_of, sizes
 from raredata_bench.report.tables_formats import Block, Cell, Column, Printed, slim
-from raredata_bench.report.text import NOTHING, missing, named_dataset, number
+from raredata_bench.report.text import IMPUTED, NOTHING, missing, named_dataset, number
 
 COLUMNS = (
     Column("Method", right=False, fixed=True), Column("Plan", right=False), Column("ρ"),
@@ -21,7 +22,6 @@ COLUMNS = (
     Column("s per 1000 rows"), Column("Peak, MiB"), Column("GPU"), Column("Class"),
 )  # fmt: skip
 EXPLORATORY = "exploratory"
-IDLE = {"noop"}
 
 
 def main_table(content: Content, rows: pd.DataFrame | None = None, *, every: bool = False) -> Printed:
@@ -71,15 +71,15 @@ def _block(
         f"; training {sized}" if sized else ""
     )
     base = is_baseline(rows)
-    idle = rows["statuses"].map(set).map(lambda found: found == IDLE) & ~base
-    leak = rows["statuses"].map(lambda found: bool(found.get("leak_suspected")))
-    rank = (rows["family"].eq("control") & ~base) * 1 + leak * 2 - base * 1
+    idle = pd.Series(added_nothing(rows["statuses"]), index=rows.index) & ~base
+    rank = is_control(rows) * 1 + leaked(rows["statuses"]) * 2 - base * 1
     shown = rows.assign(rank=rank, down=-rows["gain"])[~idle]
     shown = shown.sort_values(["rank", "down", "method", "plan"], kind="stable", na_position="last")
     lines = [_row(row) for row in shown.to_dict(orient="records")]
     quiet = rows[idle].sort_values(["method", "plan"])
     names = [f"{method} ({plan})" for method, plan in zip(quiet["method"], quiet["plan"], strict=True)]
-    return Block(title, lines, f"No row to add, and therefore as none: {', '.join(names)}." if names else "")
+    note = f"Added nothing, and therefore as none and not judged: {', '.join(names)}." if names else ""
+    return Block(title, lines, note)
 
 
 def _row(row: Mapping[Any, Any]) -> list[Cell]:
@@ -88,9 +88,9 @@ def _row(row: Mapping[Any, Any]) -> list[Cell]:
     spread = "" if missing(row["sd_repeats"]) else f" ± {number(row['sd_repeats'])}"
     gain = NOTHING if base else "did not run" if not ran else number(row["gain"], signed=True)
     verdict = str(row["verdict"]) + (f": {row['why']}" if row["verdict"] == "not judged" and row["why"] else "")
-    control = row["family"] == "control" and not base
+    control = row["family"] == CONTROL and not base
     # Below a verdict that is no verdict the star beside the gain says enough.
-    told = NOTHING if row["verdict"] in (EXPLORATORY, "baseline") else verdict
+    told = NOTHING if row["verdict"] in (EXPLORATORY, "baseline", IDLE) else verdict
     return [
         Cell(f"{row['method']} (control)" if control else str(row["method"]), bold),
         Cell(str(row["plan"])),
@@ -140,11 +140,13 @@ def _caption(content: Content, rows: pd.DataFrame, every: bool) -> str:
         "Gain: mean paired difference from none on the same splits, positive is better for every scorer, with its 95 % "
         "interval (corrected resampled t)"
         + (" and that of a bootstrap over subjects, who keep their models (BCa)." if _drawn(rows) else "."),
+        *_two_estimators(rows),
         "ρ: real and synthetic rows over real ones, smallest and largest over classes.",
     ]
     if tested:
         texts.append(
-            "Verdict: better and worse after Holm over the methods of a block, equivalent where a difference that "
+            "Verdict: better and worse after Holm over the methods of a block (control methods among themselves, what "
+            "added nothing not counted), equivalent where a difference that "
             "matters is unlikely. Bold: the best of the block, control methods and leaks apart, and what the corrected "
             "t does not tell from it at .05 after Holm."
         )
@@ -160,12 +162,30 @@ def _caption(content: Content, rows: pd.DataFrame, every: bool) -> str:
     return " ".join(texts)
 
 
+def _two_estimators(rows: pd.DataFrame) -> Sequence[str]:
+    """Return what must be said where two intervals of slightly different gains stand side by side."""
+    both = rows[rows[["gain", "subjects_gain", "subjects_low"]].notna().all(axis=1)]
+    if both.empty:
+        return []
+    apart = float((both["gain"] - both["subjects_gain"]).abs().max())
+    outside = both[(both["gain"] < both["subjects_low"]) | (both["gain"] > both["subjects_high"])]
+    text = (
+        "The two estimate slightly different things: the gain shown is the mean over splits, that of the bootstrap is "
+        "taken over all pairs or rows of a repeat and then averaged over repeats, and only the first holds what other "
+        f"training patients would have given; the two gains are up to {number(apart)} apart."
+    )
+    if outside.empty:
+        return [text]
+    n = len(outside)
+    which = f"Of {n} row{'s' if n > 1 else ''} the gain shown lies outside the interval over subjects"
+    return [f"{text} {which} for that reason."]
+
+
 def _drawn(rows: pd.DataFrame) -> bool:
     return bool(rows["subjects_low"].notna().any())
 
 
 def _marked(content: Content, rows: pd.DataFrame) -> Sequence[str]:
     found = "".join(marks(row) for row in rows[["statuses", "coverage", "exploratory", "verdict"]].to_dict("records"))
-    impute = "none" if content.impute == "none" else "the worst on their split"
-    signs = [f"{sign} {text.format(impute=impute)}" for sign, text in MARKED.items() if sign in found]
+    signs = [f"{sign} {text.format(impute=IMPUTED[content.impute])}" for sign, text in MARKED.items() if sign in found]
     return [f"{'; '.join(signs)}."] if signs else []

@@ -8,15 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from raredata_bench.bench.private import KEPT_BACK, OURS
+from raredata_bench.bench.private import told, without_paths
 from raredata_bench.bench.record import AXES, SCORED_STATUSES
 from raredata_bench.leaderboard.rank import CELL, regime_order
+from raredata_bench.leaderboard.standing import leaked
 from raredata_bench.report.tables_content import Content
 from raredata_bench.report.tables_formats import Block, Cell, Column, Printed, slim
-from raredata_bench.report.text import NOTHING, missing, named_dataset, number
+from raredata_bench.report.text import MARKS, NOTHING, missing, named_dataset, number
 
-# Messages of foreign code may quote a value of somebody's row; of private data they stay in the records.
 COST = "cost"
+LEAK = MARKS["leak"]
 FAIR = (
     Column("Method", right=False, fixed=True), Column("Plan", right=False), Column("Worst group", right=False, wrap=24),
     Column("Its value", fixed=True), Column("Gap", fixed=True), Column("Gap of none", fixed=True),
@@ -49,7 +50,7 @@ def coverage(table: pd.DataFrame) -> pd.DataFrame:
             )  # fmt: skip
     for entry in table.attrs.get("incompatible", ()):
         axes = {axis: entry.get(axis) for axis in AXES}
-        rows.append({**axes, "n_cells": 0, "ran": 0, "incompatible": entry["reason"]})
+        rows.append({**axes, "n_cells": 0, "ran": 0, "incompatible": without_paths(str(entry["reason"]))})
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -62,8 +63,9 @@ def failed_cells(table: pd.DataFrame, private: frozenset[str] = frozenset()) -> 
     if table.empty:
         return pd.DataFrame(columns=columns)
     failed = table[~table["status"].isin(SCORED_STATUSES)].drop_duplicates("cell")
-    hidden = failed["job"].isin(private) & ~failed["status"].isin(OURS)
-    return failed.assign(reason=failed["reason"].mask(hidden, KEPT_BACK))[columns].reset_index(drop=True)
+    said = zip(failed["status"], failed["reason"], failed["job"].isin(private), strict=True)
+    reasons = [told(str(status), str(reason), bool(hidden)) for status, reason, hidden in said]
+    return failed.assign(reason=reasons)[columns].reset_index(drop=True)
 
 
 def failures_table(content: Content) -> Printed:
@@ -99,7 +101,7 @@ def coverage_table(content: Content) -> Printed:
     held: dict[tuple[str, str], dict[tuple[str, str], list[Mapping[str, Any]]]] = {}
     for entry in entries:
         place = str(entry.get("dataset") or NOTHING), str(entry.get("task") or NOTHING)
-        what = str(entry.get("method") or NOTHING), " ".join(str(entry["reason"]).split())
+        what = str(entry.get("method") or NOTHING), " ".join(without_paths(str(entry["reason"])).split())
         held.setdefault(place, {}).setdefault(what, []).append(entry)
     blocks = []
     for (dataset, task), by in sorted(held.items()):
@@ -146,9 +148,14 @@ def synthetic_tables(content: Content) -> list[Printed]:
         blocks = []
         for at in sorted({*held[["dataset", "task", "regime"]].itertuples(index=False, name=None)}, key=_where):
             here = held[(held["dataset"] == at[0]) & (held["task"] == at[1]) & (held["regime"] == at[2])]
+            caught = {at for at, rows in here.groupby(["method", "plan"]) if leaked(rows["statuses"]).any()}
             wide = here.pivot(index=["method", "plan"], columns="scorer", values="normalised").sort_index()
             lines = [
-                [Cell(str(method)), Cell(str(plan)), *(Cell(_two(values.get(key))) for key in scorers)]
+                [
+                    Cell(str(method) + LEAK * ((method, plan) in caught)),
+                    Cell(str(plan)),
+                    *(Cell(_two(values.get(key))) for key in scorers),
+                ]
                 for (method, plan), values in zip(wide.index, wide.to_dict("records"), strict=True)
             ]
             blocks.append(Block(" · ".join(map(str, at)), lines))
@@ -156,6 +163,8 @@ def synthetic_tables(content: Content) -> list[Printed]:
             "1: as good as another sample of real patients of the same size; 0: as the declared bad reference. Ratio "
             "of means over splits. Every axis stands for itself, and there is no grade over axes."
         )
+        if leaked(held["statuses"]).any():
+            caption += f" {LEAK} a leak is suspected: the rows may be those of the test fold."
         if axis == "privacy":
             caption += " These say how well the attacks that were tried did; they bound no risk."
         made.append(slim(Printed(f"synthetic_{axis}", f"Scores of synthetic rows: {axis}", caption, columns, blocks)))

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from raredata_bench.bench.record import SCORED_STATUSES
 from raredata_bench.leaderboard.rank import BASELINE, MIN_SPLITS, regime_order
+from raredata_bench.leaderboard.standing import CHANCE_ABOVE, CONTROL, added_nothing, by_chance
 from raredata_bench.report.text import (
     MARKS,
     MEANINGS,
@@ -22,6 +23,7 @@ from raredata_bench.report.text import (
     budget_note,
     failures,
     flags,
+    imputed_as,
     interval,
     judged,
     missing,
@@ -32,7 +34,6 @@ from raredata_bench.report.text import (
 CELL_WIDTH = 21
 STYLES = {"up": "bold green", "down": "red"}
 FAMILIES = ("control", "reweighting", "resampling", "transform", "statistical", "deep", "adapter")
-CHANCE = 0.025
 
 
 def render(board: pd.DataFrame, table: pd.DataFrame, console: Console, *, every: bool = False) -> None:
@@ -106,7 +107,7 @@ def _section(title: str, rows: pd.DataFrame, width: int) -> list[RenderableType]
 
 def _without_idle(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Text]]:
     """Return the rows without those of methods that had nothing to add, and a line that names these."""
-    still = pd.Series([set(row) == {"noop"} for row in rows["statuses"]], index=rows.index)
+    still = pd.Series(added_nothing(rows["statuses"]), index=rows.index)
     found = rows[still]
     if found.empty or still.all():
         return rows, []
@@ -145,7 +146,7 @@ def _table(rows: pd.DataFrame, learners: Sequence[str], first: int) -> Table:
         table.add_row(Text(regime, style="bold"), *(Text(value, style="bold") for value in values))
         others = block[block["method"] != base].drop_duplicates(["method", "plan"])
         for row in sorted(others.to_dict(orient="records"), key=_family_order):
-            label = Text(f" {row['name']}", style="dim" if row["family"] == "control" else "")
+            label = Text(f" {row['name']}", style="dim" if row["family"] == CONTROL else "")
             table.add_row(label, *(_gain(found.get((row["name"], learner))) for learner in learners))
         table.add_section()
     return table
@@ -185,9 +186,8 @@ def _gain(row: Row | None) -> Text:
 def _sentences(rows: pd.DataFrame) -> list[Text]:
     """Return what the intervals of one dataset allow to be said, and no more; controls are not counted."""
     lines = []
-    methods = rows[rows["family"] != "control"]
-    counted = [row for row in methods.to_dict(orient="records") if judged(row)]
-    above = [row for row in counted if row["gain_low"] > 0 and not row["statuses"].get("leak_suspected")]
+    counted = rows[by_chance(rows)].to_dict(orient="records")
+    above = [row for row in counted if row["gain_low"] > 0]
     if not counted:
         lines.append(Text("No gain can be estimated here: no method has an interval.", style="yellow"))
     elif not above:
@@ -198,7 +198,7 @@ def _sentences(rows: pd.DataFrame) -> list[Text]:
             Text.assemble(
                 ("Interval above 0: ", "green"), f"{_where(above)}. ",
                 f"That is {len(above)} of {len(counted)} intervals; up to about "
-                f"{CHANCE * len(counted):.1f} would lie there by chance if no method did anything.",
+                f"{CHANCE_ABOVE * len(counted):.1f} would lie there by chance if no method did anything.",
             )
         )
     smallest = pd.Series([row["detectable"] for row in counted], dtype=float).median()
@@ -258,7 +258,10 @@ def _footer(board: pd.DataFrame) -> list[Text]:
     """Return the legend of what occurs, and what few splits allow."""
     rows = board.to_dict(orient="records")
     used = set().union(*(flags(row) for row in rows))
-    legend = " · ".join(f"{MARKS[name]} {meaning}" for name, meaning in MEANINGS.items() if name in used)
+    impute = imputed_as(board)
+    legend = " · ".join(
+        f"{MARKS[name]} {meaning.format(impute=impute)}" for name, meaning in MEANINGS.items() if name in used
+    )
     lines = [Text(legend, style="dim")] if legend else []
     if board["exploratory"].any():
         few = int(board["n_cells"].max())

@@ -9,19 +9,28 @@ from typing import Any
 import pandas as pd
 
 from raredata_bench.bench.record import SCORED_STATUSES
+from raredata_bench.leaderboard.rank import IMPUTE
+from raredata_bench.leaderboard.standing import MIN_COVERAGE, leaked
 
 # One row of a leaderboard.
 Row = Mapping[Any, Any]
 NOTHING = "–"
-# Below this share of cells that ran, a method is listed but not judged.
-MIN_COVERAGE = 0.5
 MARKS = {"up": "▲", "down": "▼", "partial": "†", "leak": "‡"}
 MEANINGS = {
     "up": "interval above 0",
     "down": "interval below 0",
-    "partial": "failed cells count as none",
+    "partial": "failed cells count as {impute}",
     "leak": "leak suspected",
 }
+
+
+# What a failed cell counts as, by what the leaderboard imputes.
+IMPUTED = {"none": "none", "worst": "the worst on their split"}
+
+
+def imputed_as(board: pd.DataFrame) -> str:
+    """Return in words what failed cells count as in a leaderboard."""
+    return IMPUTED[str(board["impute"].iloc[0])] if len(board) else IMPUTED[IMPUTE[0]]
 
 
 def named_dataset(key: str, simulated: bool) -> str:
@@ -49,10 +58,18 @@ def number(value: Any, signed: bool = False) -> str:
     value = float(value)
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3
     text = f"{abs(value):.{digits}f}"
+    if abs(value) < 1 <= float(text):
+        # What is below 1 is not printed as 1.
+        return f"{'<' if value < 0 else '>'}{'−' if value < 0 else '+' if signed else ''}.999"
     text = text[1:] if text.startswith("0.") else text
     zero = not text.strip(".0")
     sign = "" if zero and not signed else "±" if zero else "−" if value < 0 else "+" if signed else ""
     return sign + text
+
+
+def probability(value: Any) -> str:
+    """Return a p-value or a probability with three digits, ``<.001`` and ``>.999`` at the ends; 1 where it is 1."""
+    return "<.001" if not missing(value) and value < 0.001 else number(value)
 
 
 def interval(row: Row) -> str:
@@ -65,7 +82,7 @@ def interval(row: Row) -> str:
 def flags(row: Row) -> set[str]:
     """Return which of the keys of :data:`MARKS` apply to a row."""
     found = set()
-    leak = bool(row["statuses"].get("leak_suspected"))
+    leak = bool(leaked([row["statuses"]])[0])
     if judged(row) and not leak:
         found |= {"up"} if row["gain_low"] > 0 else {"down"} if row["gain_high"] < 0 else set()
     if row["coverage"] < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ from raredata_bench.contracts.scorers import NotEstimable, Outcome
 from raredata_bench.data.target import stratum_codes
 from raredata_bench.errors import RareDataError
 from raredata_bench.schema import LabelTarget, TargetSpec, TrialTarget
+
+# As far from 1, a real sample, as a score of rows counts on its axis, in what lies between that and the bad reference.
+AXIS_LOW, AXIS_HIGH = -0.5, 1.5
 
 
 class ScoreError(RareDataError, ValueError):
@@ -124,3 +128,25 @@ def pair_auc(positive: np.ndarray, score: np.ndarray, fold: np.ndarray | None) -
 def folds_of(rows: np.ndarray, fold: np.ndarray | None) -> list[slice | np.ndarray]:
     """Return which rows each model judged: all of them where there is one model."""
     return [slice(None)] if fold is None else [fold == one for one in np.unique(fold)]
+
+
+def axis_score(scores: Iterable[float]) -> float:
+    """Return what an axis scores: the mean of its normalised scores, each held between -.5 and 1.5.
+
+    Distances have no upper bound: noise lies ten times as far from patients as they do from each other, and one such
+    score would make an axis good, or bad, whatever all others say. A median would hide that a few attacks succeed. So
+    each scorer has a voice of the same size. 1 is in the middle of where scores of real samples lie, so that holding
+    them takes next to nothing from their mean; the scores themselves are shown as they are.
+
+    Parameters
+    ----------
+    scores : iterable of float
+        1 as good as another real sample, 0 as bad as the declared bad one; NaN is left out.
+
+    Returns
+    -------
+    float
+        In [-.5, 1.5]; NaN where there is none.
+    """
+    known = np.array([score for score in scores if not np.isnan(score)], dtype=np.float64)
+    return float(np.clip(known, AXIS_LOW, AXIS_HIGH).mean()) if len(known) else float("nan")

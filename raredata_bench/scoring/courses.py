@@ -7,6 +7,7 @@ import numpy as np
 from raredata_bench.contracts.scorers import NotEstimable
 from raredata_bench.scoring.fidelity import spearman
 from raredata_bench.scoring.pairs import Pair, View, averaged
+from raredata_bench.scoring.survival import Curve, Timed, censoring_curve, kaplan_meier
 
 LEAST_SPREAD = 1e-3  # of the larger of two spreads, for which a smaller one is taken
 HORIZON = 0.9  # quantile of the times of training rows up to which curves are compared
@@ -15,32 +16,11 @@ HORIZON = 0.9  # quantile of the times of training rows up to which curves are c
 # ------------------------------------------------------------------------------------------------------------- survival
 
 
-def kaplan_meier(time: np.ndarray, event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the times at which the estimated survival falls, sorted, and its value from each on, float64 (k,) both.
-
-    Parameters
-    ----------
-    time : ndarray of float64, shape (n,)
-    event : ndarray of bool, shape (n,)
-        False where the time is one of censoring, which counts as later than an event at the same time.
-
-    References
-    ----------
-    doi:10.1080/01621459.1958.10501452
-    """
-    at, died = np.unique(time[event], return_counts=True)
-    at_risk = len(time) - np.searchsorted(np.sort(time), at, side="left")
-    return at, np.cumprod(1 - died / at_risk)
-
-
-def curve_gap(
-    one: tuple[np.ndarray, np.ndarray], two: tuple[np.ndarray, np.ndarray], horizon: float
-) -> tuple[float, float]:
+def curve_gap(one: Curve, two: Curve, horizon: float) -> tuple[float, float]:
     """Return the mean absolute and the mean signed gap of two step functions, first less second, over [0, horizon]."""
-    edges = np.unique(np.concatenate([[0.0], one[0], two[0], [horizon]]))
+    edges = np.unique(np.concatenate([[0.0], one.times, two.times, [horizon]]))
     edges = edges[edges <= horizon]
-    height = [np.append(1.0, values)[np.searchsorted(at, edges[:-1], side="right")] for at, values in (one, two)]
-    gap, width = height[0] - height[1], np.diff(edges)
+    gap, width = one.at(edges[:-1]) - two.at(edges[:-1]), np.diff(edges)
     return float((np.abs(gap) * width).sum() / horizon), float((gap * width).sum() / horizon)
 
 
@@ -54,7 +34,8 @@ def _curves(pair: Pair, of_events: bool) -> tuple[float, float] | NotEstimable:
     sides = [np.concatenate([getattr(view, part) for view in pair.views]) for part in ("holdout", "synthetic")]
     known = np.concatenate([view.basis.rows for view in pair.views])
     horizon = float(np.quantile(space.time[known], HORIZON))
-    real, made = (kaplan_meier(space.time[rows], (space.strata[rows] == 1) == of_events) for rows in sides)
+    curve = kaplan_meier if of_events else censoring_curve
+    real, made = (curve(Timed(space.strata[rows] == 1, space.time[rows])) for rows in sides)
     return curve_gap(real, made, horizon)
 
 
@@ -107,6 +88,8 @@ def survival_optimism(pair: Pair) -> float | NotEstimable:
 
 def censoring_divergence(pair: Pair) -> float | NotEstimable:
     """As ``km_divergence``, of the time to censoring: whether synthetic patients are followed up as real ones are.
+
+    Who has the event at the same time as another is censored has left before, as in the weights of ``uno_c``.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from raredata_bench.contracts.scorers import NotEstimable
-from raredata_bench.scoring.pairs import Pair, View, averaged, costly
+from raredata_bench.scoring.pairs import Pair, View, averaged_trios, costly, learns
 
 MOST = 64  # components
 ROWS_EACH = 10  # rows for each component
@@ -57,6 +57,7 @@ def frechet_distance(mean_x: np.ndarray, cov_x: np.ndarray, mean_y: np.ndarray, 
     return max(0.0, float(out))
 
 
+@learns
 @costly(draws=25)
 def kid(pair: Pair) -> float | NotEstimable:
     """Kernel distance, kernel (x·y / d + 1)³, unbiased, on principal components of the training rows.
@@ -66,7 +67,7 @@ def kid(pair: Pair) -> float | NotEstimable:
     Parameters
     ----------
     pair : Pair
-        n* held-out against n* synthetic rows.
+        All training rows, and equal numbers of held-out and synthetic ones (:attr:`Pair.trios`).
 
     Returns
     -------
@@ -77,7 +78,7 @@ def kid(pair: Pair) -> float | NotEstimable:
     ----------
     arXiv:1801.01401
     """
-    return averaged(pair, _kid)
+    return averaged_trios(pair, _kid)
 
 
 def _kid(view: View) -> float | NotEstimable:
@@ -85,6 +86,7 @@ def _kid(view: View) -> float | NotEstimable:
     return found if isinstance(found, NotEstimable) else polynomial_mmd(*found)
 
 
+@learns
 @costly(draws=25)
 def frechet(pair: Pair) -> float | NotEstimable:
     """Fréchet distance of normal distributions on principal components of the training rows.
@@ -95,7 +97,7 @@ def frechet(pair: Pair) -> float | NotEstimable:
     Parameters
     ----------
     pair : Pair
-        n* held-out against n* synthetic rows.
+        All training rows, and equal numbers of held-out and synthetic ones (:attr:`Pair.trios`).
 
     Returns
     -------
@@ -106,7 +108,7 @@ def frechet(pair: Pair) -> float | NotEstimable:
     ----------
     arXiv:1706.08500
     """
-    return averaged(pair, _frechet)
+    return averaged_trios(pair, _frechet)
 
 
 def _frechet(view: View) -> float | NotEstimable:

@@ -19,7 +19,7 @@ from raredata_bench.contracts.scorers import NotEstimable
 from raredata_bench.data.blocks import Blocks
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.scoring.gaps import distances, known_mean
-from raredata_bench.scoring.pairs import MIN_ROWS, Pair, View, averaged, costly, three_sets
+from raredata_bench.scoring.pairs import MIN_ROWS, Pair, View, averaged, averaged_trios, costly, learns, no_trios
 from raredata_bench.scoring.space import Space
 
 TOP = 100  # genes of a list of those that differ most
@@ -76,7 +76,7 @@ def welch(values: np.ndarray, strata: np.ndarray, classes: np.ndarray) -> Tests:
     """
     found = []
     for label in classes[1:] if len(classes) == 2 else classes:
-        (n, mean, error), (m, other, beside) = (_moments(values[side]) for side in (strata == label, strata != label))
+        (n, mean, error), (m, other, beside) = (moments(values[side]) for side in (strata == label, strata != label))
         both = error + beside
         usable = (n > 1) & (m > 1) & (both > 1e-24)
         both = np.where(usable, both, 1.0)
@@ -86,7 +86,7 @@ def welch(values: np.ndarray, strata: np.ndarray, classes: np.ndarray) -> Tests:
     return Tests(*(np.array(part) for part in zip(*found, strict=True)))
 
 
-def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return by column how many values there are, their mean, and the square of its standard error."""
     seen = ~np.isnan(rows)
     n = seen.sum(axis=0)
@@ -131,7 +131,7 @@ def de_jaccard(pair: Pair) -> float | NotEstimable:
     float or NotEstimable
         In [0, 1], higher is better. Two real samples of few patients agree little: read it against its reference.
     """
-    found = _tested(pair)
+    found = pair.once(_tested)
     if isinstance(found, NotEstimable):
         return found
     real, made = found
@@ -159,7 +159,7 @@ def de_sign(pair: Pair) -> float | NotEstimable:
     ----------
     doi:10.1111/j.2517-6161.1995.tb02031.x
     """
-    found = _tested(pair)
+    found = pair.once(_tested)
     if isinstance(found, NotEstimable):
         return found
     real, made = found
@@ -258,7 +258,7 @@ def membership(z: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(usable, without / np.sqrt(np.where(usable, rest * own, 1.0)), 0.0))
 
 
-@three_sets
+@learns
 @costly(draws=25)
 def module_preservation(pair: Pair) -> float | NotEstimable:
     """Mean absolute difference of how closely the genes of a module go together, over modules of the training rows.
@@ -270,7 +270,7 @@ def module_preservation(pair: Pair) -> float | NotEstimable:
     Parameters
     ----------
     pair : Pair
-        n* training, n* held-out and n* synthetic rows.
+        All training rows, and equal numbers of held-out and synthetic ones (:attr:`Pair.trios`).
 
     Returns
     -------
@@ -288,7 +288,7 @@ def _densities(z: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.array([module_density(z, np.where(weight < 0, -1.0, 1.0))])
 
 
-@three_sets
+@learns
 @costly(draws=25)
 def module_membership(pair: Pair) -> float | NotEstimable:
     """Correlation over genes of how they follow the eigengene of their module, in held-out and in synthetic rows.
@@ -299,7 +299,7 @@ def module_membership(pair: Pair) -> float | NotEstimable:
     Parameters
     ----------
     pair : Pair
-        n* training, n* held-out and n* synthetic rows.
+        All training rows, and equal numbers of held-out and synthetic ones (:attr:`Pair.trios`).
 
     Returns
     -------
@@ -325,10 +325,10 @@ def _by_module(
     compare: Callable[[np.ndarray, np.ndarray], float],
 ) -> float | NotEstimable:
     """Describe every module of the training rows in held-out and in synthetic rows of each view, and compare."""
-    if pair.reason:
-        return NotEstimable(pair.reason)
+    if lacking := no_trios(pair):
+        return NotEstimable(lacking)
     space = pair.space
-    modules = space.once(modules_of, np.concatenate([view.twin for view in pair.views]))
+    modules = space.once(modules_of, np.concatenate([view.twin for view in pair.trios]))
     if not modules:
         return NotEstimable(f"there is no module of {LEAST_MODULE} genes that vary among the training rows")
     table = space.described(expression)
@@ -341,7 +341,7 @@ def _by_module(
             found.append(np.concatenate([describe(standard(part), m.weight) for part, m in both]))
         return compare(*found)
 
-    return averaged(pair, one)
+    return averaged_trios(pair, one)
 
 
 # ------------------------------------------------------------------------------------------------ reads and spread

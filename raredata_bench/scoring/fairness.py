@@ -213,3 +213,17 @@ def judged_levels(outcome: Outcome, subject: np.ndarray, level: np.ndarray) -> n
     known = {person: sorted(some - {""}) for person, some in found.items()}
     judged = [] if outcome.subject is None else [known[str(person)] for person in outcome.subject]
     return np.array([some[0] if len(some) == 1 else "" for some in judged], dtype=object)
+
+
+def judged_subjects(outcome: Outcome, subject: np.ndarray) -> np.ndarray:
+    """Return the person of each row that was judged, from the persons of the rows of a test fold, (m,).
+
+    Parameters
+    ----------
+    outcome : Outcome
+        What was said of these rows, or of their subjects.
+    subject : ndarray of str, shape (m,)
+    """
+    if len(outcome.y) == len(subject):
+        return subject
+    return np.empty(0, dtype=object) if outcome.subject is None else outcome.subject

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from raredata_bench.contracts.scorers import NotEstimable
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.scoring.classifier import kernel_auc, logistic_auc
-from raredata_bench.scoring.pairs import Pair, View, averaged, costly
+from raredata_bench.scoring.pairs import Pair, View, averaged, averaged_apart, costly
 from raredata_bench.scoring.space import some
 
 BINS = 10
@@ -308,7 +308,8 @@ def density(pair: Pair) -> float | NotEstimable:
     """Held-out balls that each synthetic row lies in, over k, averaged.
 
     Above 1 the synthetic rows crowd where patients are dense: higher is not better without end, so it is judged by its
-    distance to 1, which is exactly the mean for an independent real sample.
+    distance to 1, which is exactly the mean for an independent real sample of one class. Over classes that distance is
+    averaged: a crowded one does not make good for one that was missed.
 
     Parameters
     ----------
@@ -318,13 +319,13 @@ def density(pair: Pair) -> float | NotEstimable:
     Returns
     -------
     float or NotEstimable
-        At least 0, best 1.
+        At least 0, best 1; on the side of the class that is farthest from 1.
 
     References
     ----------
     arXiv:2002.09797
     """
-    return averaged(pair, lambda view: view.near.density)
+    return averaged_apart(pair, lambda view: view.near.density, 1.0)
 
 
 # --------------------------------------------------------------------------------------- classifier two-sample test

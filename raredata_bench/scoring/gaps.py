@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.stats import wasserstein_distance
 
 from raredata_bench.contracts.scorers import NotEstimable
+from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.features import FeatureRows
 from raredata_bench.scoring.pairs import View
 from raredata_bench.scoring.space import Describe, Space
 
 FEWEST = 5  # values of a column on a side below which nothing is said of it
 FLAT = 1e-9  # of the mean, up to which a spread is none
+
+
+def features(cohort: Cohort, names: Sequence[str]) -> np.ndarray:
+    """Return features by name, float64 (n, k); one column of NaN or more where rows have no such features."""
+    at = {name: j for j, name in enumerate(cohort.schema.names)}
+    if not names or not set(names) <= set(at):
+        return np.full((len(cohort), max(1, len(names))), np.nan)
+    return np.asarray(cohort.matrix[:, [at[name] for name in names]])
 
 
 def sides(view: View, describe: Describe, what: str, raw: bool) -> tuple[np.ndarray, np.ndarray] | NotEstimable:
@@ -70,7 +81,7 @@ def distances(held: np.ndarray, made: np.ndarray) -> np.ndarray:
     return out
 
 
-def scales(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def widths(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a width for each column of training rows, and how many of them these reach from end to end.
 
     Parameters
@@ -118,7 +129,7 @@ def scaled(view: View, describe: Describe, what: str, raw: bool) -> np.ndarray |
     if isinstance(found, NotEstimable):
         return found
     held, made = found
-    width, reach = scales(view.space.described(describe)[view.basis.rows])
+    width, reach = widths(view.space.described(describe)[view.basis.rows])
     lacking = np.abs(np.isnan(held).mean(axis=0) - np.isnan(made).mean(axis=0))
     apart = distances(held, made) / width
     few = np.isnan(apart) & (lacking > 0)

@@ -52,15 +52,18 @@ def _halved(layout: Layout, space: Space, rng: np.random.Generator) -> Layout:
         kept = np.argsort(chance[people])[: -(-len(people) // 2)]
         return rows[np.isin(place, kept)]
 
-    views = []
-    for view in layout.views:
-        sides = [half(rows) for rows in (view.twin, view.holdout, view.synthetic)]
-        n = min(len(rows) for rows in sides)
-        twin, holdout, synthetic = (np.sort(rng.permutation(rows)[:n]) for rows in sides)
-        basis = replace(view.basis, space=space)
-        views.append(View(space, basis, twin, holdout, synthetic, view.pooled, view.seed))
+    def cut(view: View, twins: bool) -> View:
+        twin, *sides = (half(rows) for rows in (view.twin, view.holdout, view.synthetic))
+        n = min(len(rows) for rows in (*sides, *([twin] if twins else [])))
+        holdout, synthetic = (np.sort(rng.permutation(rows)[:n]) for rows in sides)
+        twin = np.sort(rng.permutation(twin)[:n]) if twins else twin
+        return View(space, replace(view.basis, space=space), twin, holdout, synthetic, view.pooled, view.seed)
+
+    views = tuple(cut(view, twins=True) for view in layout.views)
     copying = tuple(Copying(*(half(rows) for rows in (c.members, c.others, c.synthetic))) for c in layout.copying)
-    return Layout(space, tuple(views), copying, layout.sizes, layout.seed)
+    # In trios the twin is all training rows.
+    trios, beyond = tuple(cut(view, twins=False) for view in layout.trios), half(layout.beyond)
+    return Layout(space, views, copying, layout.sizes, layout.seed, trios, beyond)
 
 
 @dataclass(frozen=True)

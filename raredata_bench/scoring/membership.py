@@ -114,7 +114,10 @@ def mia_density(pair: Pair) -> float | NotEstimable:
 
 
 def _density_ratio(pair: Pair, part: Copying) -> tuple[np.ndarray, np.ndarray]:
-    known, judged = part.others[::2], part.others[1::2]
+    # Persons, not rows: whoever gives the density of patients is not judged by it.
+    # All rows of one person leave nobody to judge.
+    even = np.unique(pair.space.subject[part.others], return_inverse=True)[1] % 2 == 0
+    known, judged = part.others[even], part.others[~even]
     within = pair.space.squared(part.members, part.members)
     middle = float(np.median(within[np.triu_indices(len(within), 1)]))
     scale = -2.0 / middle if middle > 0 else 0.0
@@ -137,6 +140,8 @@ def _attack(pair: Pair, scores: Callable[[Copying], tuple[np.ndarray, np.ndarray
         if len(part.members) < FEWEST or len(part.others) < FEWEST:
             continue
         member, other = scores(part)
+        if not len(other):
+            continue
         positive, there = np.repeat([True, False], [len(member), len(other)]), len(member) * len(other)
         won += rank_auc(positive, np.append(member, other)) * there
         pairs += there
@@ -155,7 +160,8 @@ def outlier_exposure(pair: Pair) -> float | NotEstimable:
     Outliers are the tenth of a class (one at least) that lies farthest from its nearest neighbour; on a patient are the
     rows nearer than 95 % of all pairs of training rows are to each other. The mean over classes. The largest of several
     shares grows as rows get fewer: it is taken over as many rows as are held out, and averaged over such parts of the
-    synthetic rows.
+    synthetic rows. A patient who is far from all other training rows may have others near him who are none of these:
+    where outliers are not far out, as in many tables, copies are not told from patients, and it is not run there.
 
     Parameters
     ----------

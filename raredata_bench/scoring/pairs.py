@@ -27,6 +27,7 @@ CLASS_ROWS = 15
 MAX_TABLED = 1500  # rows of which all distances are taken at once where there are many columns
 MAX_ROWS, MAX_ROWS_IN_ALL, MAX_COPYING, MAX_BASIS = 100, 400, 500, 300
 Scorer = Callable[["Pair"], float | NotEstimable]
+PARTS = ("train", "holdout", "synthetic", "basis", "trio")  # of what is drawn while a comparison is laid out
 # Two indicators that differ, as in the code of a categorical column.
 LABEL_GAP = 2.0
 
@@ -81,7 +82,7 @@ class View:
     basis : Basis
         Training rows that scales come from.
     twin, holdout, synthetic : ndarray of int64, shape (n*,)
-        Positions of the rows.
+        Positions of the rows. In the views of :attr:`Pair.trios` the twin is all training rows.
     pooled : bool
         Whether the rows are of several classes, so that the label is a column too.
     seed : int
@@ -165,13 +166,19 @@ class Copying:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Which rows of a space are compared with which; what a :class:`Pair` is built from."""
+    """Which rows of a space are compared with which; what a :class:`Pair` is built from.
+
+    ``trios`` are views for what is learnt from training rows (:func:`learns`); ``beyond`` are training rows of classes
+    that are not compared, which can be copied all the same.
+    """
 
     space: Space
     views: tuple[View, ...]
     copying: tuple[Copying, ...]
     sizes: dict[str, int] | None
     seed: int
+    trios: tuple[View, ...] = ()
+    beyond: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 class Pair:
@@ -238,6 +245,15 @@ class Pair:
         return self.layout.views
 
     @property
+    def trios(self) -> tuple[View, ...]:
+        """Views for what is learnt from training rows: all of these, and sizes that three real samples can have.
+
+        A reference needs real rows in the role of training, held-out and synthetic ones, none of them twice; with n*
+        held-out rows there are only half as many for each of the last two. See :func:`trio_sizes`.
+        """
+        return self.layout.trios
+
+    @property
     def copying(self) -> tuple[Copying, ...]:
         """Rows for copy detection, one entry per class."""
         return self.layout.copying
@@ -259,6 +275,21 @@ def star_sizes(train: Cohort, holdout: Cohort, synthetic: Cohort) -> dict[str, i
     return {name: n for name, n in found.items() if n > 0}
 
 
+def trio_sizes(sizes: Mapping[str, int], holdout: Mapping[str, int]) -> dict[str, int]:
+    """Return the rows on each side of a trio by stratum: n*, at most half of the held-out ones; empty below 8 in all.
+
+    Parameters
+    ----------
+    sizes : mapping of str to int
+        n* of each stratum.
+    holdout : mapping of str to int
+        Held-out rows of each stratum.
+    """
+    found = {name: min(n, holdout[name] // 2) for name, n in sizes.items()}
+    found = {name: n for name, n in found.items() if n > 0}
+    return found if sum(found.values()) >= MIN_ROWS else {}
+
+
 def is_pooled(sizes: Mapping[str, int]) -> bool:
     """Return whether some stratum is too small for a view of its own."""
     return min(sizes.values()) < CLASS_ROWS
@@ -267,7 +298,7 @@ def is_pooled(sizes: Mapping[str, int]) -> bool:
 def lay_out(given: Comparison, sizes: Mapping[str, int]) -> Layout:
     """Return a comparison's rows, cut to size; draws of real rows depend on the seed and their number only."""
     names = given.train.schema.target.strata
-    rng = {part: rng_for("pair", seed=given.seed, part=part) for part in ("train", "holdout", "synthetic", "basis")}
+    rng = {part: rng_for("pair", seed=given.seed, part=part) for part in PARTS}
     room = {name: max(MAX_COPYING, n) for name, n in given.train.counts.items()}
     holdout = thinned(given.holdout, room, rng["holdout"])
     synthetic = thinned(given.synthetic, dict.fromkeys(names, MAX_COPYING), rng["synthetic"])
@@ -282,7 +313,14 @@ def lay_out(given: Comparison, sizes: Mapping[str, int]) -> Layout:
     for (a, h, s), n in zip(rows, sizes.values(), strict=True):
         chosen.append([draw(a, n, rng["train"]), draw(h, n, rng["holdout"]), draw(s, n, rng["synthetic"])])
     views = make_views(space, sizes, [a for a, _, _ in rows], chosen, given.seed, rng["basis"])
-    return Layout(space, views, tuple(Copying(*found) for found in rows), dict(sizes), given.seed)
+    less = trio_sizes(sizes, holdout.counts)
+    three = [
+        (a, *(draw(side, less[name], rng["trio"]) for side in sides[1:]))
+        for name, (a, _, _), sides in zip(sizes, rows, chosen, strict=True) if name in less
+    ]  # fmt: skip
+    trios = make_views(space, less, [a for a, _, _ in three], three, given.seed, rng["trio"]) if less else ()
+    beyond = part[0][~np.isin(space.strata[part[0]], codes)]
+    return Layout(space, views, tuple(Copying(*found) for found in rows), dict(sizes), given.seed, trios, beyond)
 
 
 def make_views(
@@ -322,10 +360,51 @@ def thinned(cohort: Cohort, room: Mapping[str, int], rng: np.random.Generator) -
 
 def averaged(pair: Pair, function: Callable[[View], float | NotEstimable]) -> float | NotEstimable:
     """Return the plain mean of a score over the views, and of what it was worked out from, or why there is none."""
-    if pair.reason:
-        return NotEstimable(pair.reason)
+    return _averaged(pair.views, function) if not pair.reason else NotEstimable(pair.reason)
+
+
+def averaged_trios(pair: Pair, function: Callable[[View], float | NotEstimable]) -> float | NotEstimable:
+    """Return the same of the views in which all training rows are the twin (:attr:`Pair.trios`)."""
+    lacking = no_trios(pair)
+    return NotEstimable(lacking) if lacking else _averaged(pair.trios, function)
+
+
+def averaged_apart(pair: Pair, function: Callable[[View], float | NotEstimable], ideal: float) -> float | NotEstimable:
+    """Return a score as far from its ideal as it is on average in the views, on the side of the view that is farthest.
+
+    A plain mean would let too much in one class make good for too little in another. Of one view, or of several on one
+    side, it is the plain mean.
+
+    Parameters
+    ----------
+    pair : Pair
+    function : callable
+        The score of a view.
+    ideal : float
+    """
+    gaps: list[float] = []
+
+    def apart(view: View) -> float | NotEstimable:
+        value = function(view)
+        if isinstance(value, NotEstimable):
+            return value
+        gaps.append(value - ideal)
+        return abs(value - ideal)
+
+    mean = averaged(pair, apart)
+    return mean if isinstance(mean, NotEstimable) else ideal + float(np.copysign(mean, max(gaps, key=abs)))
+
+
+def no_trios(pair: Pair) -> str:
+    """Return why nothing can be compared that is learnt from training rows; empty where it can."""
+    if pair.reason or pair.trios:
+        return pair.reason
+    return f"needs at least {2 * MIN_ROWS} held-out rows, of two persons a class: real rows must stand on three sides"
+
+
+def _averaged(views: Sequence[View], function: Callable[[View], float | NotEstimable]) -> float | NotEstimable:
     values = []
-    for view in pair.views:
+    for view in views:
         value = function(view)
         if isinstance(value, NotEstimable):
             return value
@@ -377,6 +456,21 @@ def three_sets(function: Scorer) -> Scorer:
 def needs_three_sets(function: Scorer) -> bool:
     """Return whether :func:`three_sets` marked it."""
     return bool(getattr(function, "three_sets", False))
+
+
+def learns(function: Scorer) -> Scorer:
+    """Mark a scorer that learns something from the training rows: modes, modules, axes, which levels are rare.
+
+    Training rows fit what was learnt from them better than others do, so that in its reference they, too, must not
+    stand among what is compared. It reads :attr:`Pair.trios`.
+    """
+    function.__dict__["learns"] = True
+    return function
+
+
+def needs_trios(function: Scorer) -> bool:
+    """Return whether :func:`learns` marked it."""
+    return bool(getattr(function, "learns", False))
 
 
 def reference_draws(function: Scorer) -> int | None:

@@ -6,7 +6,8 @@ Nothing here swallows an exception: the harness calls one scorer at a time and g
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -28,13 +29,17 @@ from raredata_bench.scoring.pairs import (
     Layout,
     Pair,
     Scorer,
+    View,
     declared_worst,
     draw,
     make_views,
     needs_three_sets,
+    needs_trios,
     reference_draws,
     thinned,
+    trio_sizes,
 )
+from raredata_bench.scoring.sides import dealt
 from raredata_bench.scoring.space import Space
 from raredata_bench.seeding import rng_for
 
@@ -109,6 +114,8 @@ class Reference:
     worth, worth_sd, worth_bad : float
         The same of what values are worth (:func:`worth`). Where the ideal lies between the bounds these are not what
         the mean is worth: real rows are never quite as diverse as real rows, now more and now less.
+    error : float
+        Standard error of ``worth - worth_bad`` over the draws of both.
     """
 
     mean: float
@@ -119,6 +126,7 @@ class Reference:
     worth: float
     worth_sd: float
     worth_bad: float
+    error: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,14 +137,18 @@ class RealPairs:
     ----------
     halves : tuple of Pair
         n* against n* rows of the training and held-out rows together, for fidelity and diversity.
+    trios : tuple of Pair
+        The same rows on three sides: as many in the role of training rows as there are, and the rest in halves, for
+        what is learnt from training rows.
     thirds : tuple of Pair
         The same rows in three parts, in the roles of synthetic, training and held-out rows, for privacy.
     box, few, copies : tuple of Pair
-        Bad references: uniform rows, a tenth of the training rows repeated, and copies of training rows, in the role
-        of synthetic ones.
+        Bad references: uniform rows, a tenth of the training rows repeated, and copies of all training rows, in the
+        role of synthetic ones.
     """
 
     halves: tuple[Pair, ...]
+    trios: tuple[Pair, ...]
     thirds: tuple[Pair, ...]
     box: tuple[Pair, ...]
     few: tuple[Pair, ...]
@@ -184,10 +196,11 @@ def real_pairs(
         for name in sizes
     }
     makers: tuple[Callable[[], Layout], ...] = tuple(
-        maker(space, sizes, strata, rng, seed).layout for maker in (_Halves, _Thirds, _Box, _Few, _Copies)
+        maker(space, sizes, strata, trio_sizes(sizes, holdout.counts), rng, seed).layout
+        for maker in (_Halves, _Trios, _Thirds, _Box, _Few, _Copies)
     )
     bad = max(1, draws // 5)
-    counts = (draws, draws, bad, bad, bad)
+    counts = (draws, draws, draws, bad, bad, bad)
     made = [tuple(Pair(make()) for _ in range(n)) for make, n in zip(makers, counts, strict=True)]
     return RealPairs(*made)
 
@@ -202,7 +215,8 @@ def real_reference(real: RealPairs, info: ScorerInfo, function: Scorer) -> Refer
     """
     privacy = info.family == "privacy"
     limit = reference_draws(function)
-    good = (real.thirds if privacy or needs_three_sets(function) else real.halves)[:limit]
+    three = real.trios if needs_trios(function) else real.thirds
+    good = (three if privacy or needs_trios(function) or needs_three_sets(function) else real.halves)[:limit]
     bad = (real.copies if privacy else real.few if info.family in SHARED else real.box)[
         : None if limit is None else max(1, limit // 4)
     ]
@@ -220,7 +234,8 @@ def real_reference(real: RealPairs, info: ScorerInfo, function: Scorer) -> Refer
     worths = [[worth(value, info) for value in part] for part in values]
     spread, worth_spread = (float(np.std(part[0], ddof=1)) if len(good) > 1 else 0.0 for part in (values, worths))
     own, own_bad = (float(np.mean(part)) for part in worths)
-    return Reference(mean, spread, bad_mean, good[0].n_star, len(good), own, worth_spread, own_bad)
+    error = float(np.sqrt(sum(np.var(part, ddof=1) / len(part) for part in worths if len(part) > 1)))
+    return Reference(mean, spread, bad_mean, good[0].n_star, len(good), own, worth_spread, own_bad, error)
 
 
 def worth(value: float, info: ScorerInfo) -> float:
@@ -237,6 +252,7 @@ class _Maker(ABC):
     space: Space
     sizes: Mapping[str, int]
     strata: Mapping[str, Sequence[np.ndarray]]
+    less: Mapping[str, int]
     rng: np.random.Generator
     seed: int
 
@@ -245,17 +261,38 @@ class _Maker(ABC):
         """Return one draw."""
 
     def _build(self, chosen: Sequence[Sequence[np.ndarray]], copying: Sequence[Copying]) -> Layout:
+        """Return (twin, held-out, synthetic) rows of each stratum laid out; trios are parts of them."""
         # The basis is all training rows in every draw, as in the comparison that the reference belongs to.
-        basis = [rows[0] for rows in self.strata.values()]
         seed = int(self.rng.integers(2**62))
-        views = make_views(self.space, self.sizes, basis, chosen, seed, rng_for("pair", seed=self.seed, part="basis"))
-        return Layout(self.space, views, tuple(copying), dict(self.sizes), seed)
+        views = self._views(self.sizes, [rows[0] for rows in self.strata.values()], chosen, seed)
+        three = [
+            (self.strata[name][0], held[: self.less[name]], made[: self.less[name]])
+            for name, (_, held, made) in zip(self.sizes, chosen, strict=True)
+            if name in self.less
+        ]
+        trios = self._views(self.less, [twin for twin, _, _ in three], three, seed) if three else ()
+        return Layout(self.space, views, tuple(copying), dict(self.sizes), seed, trios)
 
-    def _shuffled(self, rows: np.ndarray) -> np.ndarray:
-        """Return rows in random order, those of one person one after the other."""
-        rows = self.rng.permutation(rows)
-        rank = self.rng.permutation(int(self.space.subject.max()) + 1)
-        return rows[np.argsort(rank[self.space.subject[rows]], kind="stable")]
+    def _views(
+        self, sizes: Mapping[str, int], basis: Sequence[np.ndarray], chosen: Sequence[Sequence[np.ndarray]], seed: int
+    ) -> tuple[View, ...]:
+        return make_views(self.space, sizes, basis, chosen, seed, rng_for("pair", seed=self.seed, part="basis"))
+
+    def _dealt(self, share: Callable[[int, int, int], Sequence[int]], names: Iterable[str]) -> list[list[np.ndarray]]:
+        """Deal the real rows of strata out to sides of ``share(training, held-out, n*)`` rows, nobody to two of them.
+
+        Raises
+        ------
+        InfeasibleError
+            A class has fewer persons than there are sides.
+        """
+        names = list(names)
+        rows = [np.append(*self.strata[name][:2]) for name in names]
+        wanted = [share(len(self.strata[name][0]), len(self.strata[name][1]), self.sizes[name]) for name in names]
+        found = dealt(self.space.subject, rows, list(zip(*wanted, strict=True)), self.rng)
+        if found is None:
+            raise InfeasibleError(f"A reference needs {len(wanted[0])} persons of every class that is compared.")
+        return [list(parts) for parts in zip(*found, strict=True)]
 
 
 class _Halves(_Maker):
@@ -263,27 +300,59 @@ class _Halves(_Maker):
 
     def layout(self) -> Layout:
         chosen = []
-        for (a, h, _), n in zip(self.strata.values(), self.sizes.values(), strict=True):
-            rows = self._shuffled(np.append(a, h))
-            chosen.append((rows[-n:], rows[-n:], rows[:n]))
+        sides = self._dealt(lambda a, h, _: ((a + h) // 2, a + h - (a + h) // 2), self.sizes)
+        for (made, held), n in zip(sides, self.sizes.values(), strict=True):
+            n = min(n, len(made), len(held))
+            chosen.append((held[:n], held[:n], made[:n]))
         return self._build(chosen, ())
+
+
+class _Trios(_Maker):
+    """As many rows in the role of training rows as there are, and the rest in two halves."""
+
+    def layout(self) -> Layout:
+        seed, sides = int(self.rng.integers(2**62)), []
+        if self.less:
+            with suppress(InfeasibleError):
+                sides = self._dealt(lambda a, h, _: (a, h - h // 2, h // 2), self.less)
+        if not sides:
+            return Layout(self.space, (), (), dict(self.less), seed)
+        chosen = []
+        for (known, held, made), n in zip(sides, self.less.values(), strict=True):
+            n = min(n, len(made), len(held))
+            chosen.append((known, held[:n], made[:n]))
+        views = self._views(self.less, [known for known, _, _ in chosen], chosen, seed)
+        return Layout(self.space, views, (), dict(self.less), seed, views)
 
 
 class _Thirds(_Maker):
     """Three disjoint samples of the real rows, the training and held-out ones in their true proportion."""
 
     def layout(self) -> Layout:
+        found = self._three()
         chosen, copying = [], []
-        for (a, h, _), n in zip(self.strata.values(), self.sizes.values(), strict=True):
-            rows = self._shuffled(np.append(a, h))
-            m = max(1, min(n, len(rows) // 3)) if len(rows) >= 3 else 1
-            made, rest = rows[:m], rows[m:]
-            members = min(max(m, round(len(rest) * len(a) / len(rows))), max(1, len(rest) - m))
-            first, second = rest[:members], rest[members:]
-            second = second if len(second) else first
-            chosen.append((first[:m], second[-m:], made))
-            copying.append(Copying(first, second, made))
+        for made, members, others in (found[name] for name in self.sizes):
+            m = min(len(made), len(members), len(others))
+            chosen.append((members[:m], others[-m:], made[:m]))
+            copying.append(Copying(members, others, made))
         return self._build(chosen, copying)
+
+    def _three(self) -> dict[str, list[np.ndarray]]:
+        """Return synthetic, training and held-out rows by stratum; of two persons one stands on both real sides."""
+        persons = {name: len(np.unique(self.space.subject[np.append(a, h)])) for name, (a, h, _) in self.strata.items()}
+        many = [name for name in self.sizes if persons[name] > 2]
+        found = dict(zip(many, self._dealt(self._parts, many), strict=True)) if many else {}
+        for name in [name for name in self.sizes if name not in found]:
+            made, rest = self._dealt(lambda a, h, _: ((a + h) // 2, a + h - (a + h) // 2), [name])[0]
+            found[name] = [made, rest, rest]
+        return found
+
+    @staticmethod
+    def _parts(a: int, h: int, n: int) -> Sequence[int]:
+        m = max(1, min(n, (a + h) // 3))
+        rest = a + h - m
+        members = min(max(m, round(rest * a / (a + h))), rest - m)
+        return m, members, rest - members
 
 
 class _Box(_Maker):
@@ -292,9 +361,12 @@ class _Box(_Maker):
     def layout(self) -> Layout:
         chosen, copying = [], []
         for (a, h, box), n in zip(self.strata.values(), self.sizes.values(), strict=True):
-            chosen.append((draw(a, n, self.rng), draw(h, n, self.rng), draw(box, n, self.rng)))
+            chosen.append((draw(a, n, self.rng), self._some(h, n), self._some(box, n)))
             copying.append(Copying(a, h, chosen[-1][2]))
         return self._build(chosen, copying)
+
+    def _some(self, rows: np.ndarray, n: int) -> np.ndarray:
+        return self.rng.permutation(rows)[:n]
 
 
 class _Few(_Maker):
@@ -304,20 +376,19 @@ class _Few(_Maker):
         chosen, copying = [], []
         for (a, h, _), n in zip(self.strata.values(), self.sizes.values(), strict=True):
             made = self.rng.choice(draw(a, max(1, len(a) // 10), self.rng), n)
-            chosen.append((draw(a, n, self.rng), draw(h, n, self.rng), made))
+            chosen.append((draw(a, n, self.rng), self.rng.permutation(h)[:n], made))
             copying.append(Copying(a, h, made))
         return self._build(chosen, copying)
 
 
 class _Copies(_Maker):
-    """Copies of training rows against held-out ones."""
+    """Copies of all training rows against held-out ones."""
 
     def layout(self) -> Layout:
         chosen, copying = [], []
         for (a, h, _), n in zip(self.strata.values(), self.sizes.values(), strict=True):
-            made = draw(a, n, self.rng)
-            chosen.append((draw(a, n, self.rng), draw(h, n, self.rng), made))
-            copying.append(Copying(a, h, made))
+            chosen.append((draw(a, n, self.rng), self.rng.permutation(h)[:n], self.rng.permutation(a)[:n]))
+            copying.append(Copying(a, h, a))
         return self._build(chosen, copying)
 
 

@@ -54,16 +54,19 @@ def _nearest(pair: Pair) -> tuple[np.ndarray, np.ndarray, float]:
     """Return distances to the nearest training row, of synthetic and of training rows, and what counts as 0."""
     # Class by class, as the other scorers of copies ask for them, so that no distance is taken twice.
     space, parts = pair.space, pair.copying
+    # Of classes, too, that nobody made a row of: a copy under another label is a copy.
+    beyond = [pair.layout.beyond] if len(pair.layout.beyond) else []
     near, among = [], []
     for rows in parts:
-        near.append(np.min([space.squared(rows.synthetic, part.members).min(axis=1) for part in parts], axis=0))
+        known = [part.members for part in parts] + beyond
+        near.append(np.min([space.squared(rows.synthetic, members).min(axis=1) for members in known], axis=0))
         others = [space.squared(rows.members, part.members).min(axis=1) for part in parts if part is not rows]
         alone = len(rows.members) < 2
         own = np.full(1, np.inf) if alone else reach(space.squared(rows.members, rows.members), 1)
         among.append(np.min([own, *others], axis=0))
-    known = np.concatenate(among)
+    usual = np.concatenate(among)
     zero = 1e-8 * float(np.sqrt(space.code.shape[1]))
-    return np.sqrt(np.concatenate(near)), np.sqrt(known) if len(known) > 1 else np.zeros(1), zero
+    return np.sqrt(np.concatenate(near)), np.sqrt(usual) if len(usual) > 1 else np.zeros(1), zero
 
 
 def exact_copies(pair: Pair) -> float | NotEstimable:
@@ -129,7 +132,8 @@ def nnaa(pair: Pair) -> float | NotEstimable:
     Returns
     -------
     float or NotEstimable
-        In [-1, 1], lower is better; 0 on average for independent rows, near .5 for copies.
+        In [-1, 1], lower is better; 0 on average for independent rows, near .5 for copies where n* is all training
+        rows. Of fewer it sees few of the copied patients (its bad reference sees as few): read it on its scale.
 
     References
     ----------

@@ -13,20 +13,21 @@ import pandas as pd
 
 from raredata_bench.contracts.scorers import NotEstimable
 from raredata_bench.data.cohort import Cohort
-from raredata_bench.data.rules import HARD, MARKER, PATHWAY, SOFT, Rules, scales
+from raredata_bench.data.rules import HARD, MARKER, PATHWAY, SOFT, Rules, centre_spread
 from raredata_bench.scoring.pairs import Pair, View, averaged, costly, worst_value
 from raredata_bench.scoring.space import Space
 
 NONE = "no rules are declared for this dataset (conf/rules, or `rules:` in a cohort.yaml)"
 MOST = 5  # rules named in a note
-DETAIL = ("rule", "kind", "strength", "synthetic", "real", "wrong", "source")
+DETAIL = ("rule", "kind", "strength", "synthetic", "real", "turned", "wrong", "source")
 
 
 @worst_value(0.0)
 def rule_pass(pair: Pair) -> float | NotEstimable:
-    """Share of synthetic rows that break none of the hard rules.
+    """Share of synthetic rows that break none of the hard rules, of those that one can be asked of.
 
-    A missing cell breaks none. Read it beside fidelity: copies of one patient keep every rule.
+    A missing cell breaks none, and a row without a cell that a rule reads is not counted. Read it beside fidelity:
+    copies of one patient keep every rule.
 
     Parameters
     ----------
@@ -39,7 +40,12 @@ def rule_pass(pair: Pair) -> float | NotEstimable:
         In [0, 1], higher is better. The bad reference is 0, rows that all break a rule: rows drawn at random within the
         ranges of the columns keep many rules, and would make the scale depend on how many of the rules are ranges.
     """
-    return _kept(pair, lambda rules: rules.hard, "hard ", lambda kept: float(1 - (kept == 0).any(axis=1).mean()))
+    return _kept(pair, lambda rules: rules.hard, "hard ", _passed)
+
+
+def _passed(kept: np.ndarray) -> float:
+    asked = ~np.isnan(kept).all(axis=1)
+    return float(1 - (kept[asked] == 0).any(axis=1).mean())
 
 
 @worst_value(0.0)
@@ -141,7 +147,7 @@ def _directed(pair: Pair, kind: str) -> float | NotEstimable:
         return NotEstimable(f"no {kind} with a known direction is declared for this dataset")
     table = space.described(rules.measured)
     made = np.concatenate([view.synthetic for view in pair.views])
-    known = scales(table[: len(space.parts[0])])
+    known = centre_spread(table[: len(space.parts[0])])
     found = rules.effects(chosen, table[made], space.strata[made], *known)
     found = found[~np.isnan(found)]
     if not len(found):
@@ -170,30 +176,32 @@ def rule_table(rules: Rules, synthetic: Cohort | None = None, real: Cohort | Non
     -------
     DataFrame
         ``rule, kind, strength`` (``hard``, ``soft`` or empty), ``synthetic`` and ``real`` (the share of synthetic rows
-        and of real subjects that break it, of those it can be asked of; of markers and pathways Cohen's d, positive as
-        declared), ``wrong`` (why it is left out of scores, else empty) and ``source``.
+        and of real subjects that break it, of those it can be asked of, NaN of none; of markers and pathways Cohen's d,
+        positive as declared), ``turned`` (whether synthetic rows show the opposite of a marker or pathway by more than
+        chance would, one-sided, 5 %), ``wrong`` (why it is left out of scores, else empty) and ``source``.
     """
     made = [np.nan] * len(rules.rows)
-    gaps = [np.nan] * len(rules.directions)
+    gaps, turned = [np.nan] * len(rules.directions), [False] * len(rules.directions)
     if synthetic is not None and len(synthetic):
         kept = rules.kept(synthetic)
         asked = (~np.isnan(kept)).sum(axis=0)
         made = list(np.where(asked > 0, (kept == 0).sum(axis=0) / np.maximum(asked, 1), np.nan))
         if rules.directions and real is not None:
-            known = scales(rules.measured(real))
-            gaps = list(rules.effects(rules.directions, rules.measured(synthetic), synthetic.strata, *known))
+            table = rules.measured(synthetic)
+            known = centre_spread(rules.measured(real))
+            effects = rules.effects(rules.directions, table, synthetic.strata, *known)
+            gaps, turned = list(effects), list(rules.contradicted(synthetic, table, effects))
     rows = [
-        (one.says, one.kind, HARD if one.hard else SOFT, share, rules.real.get(one.says, np.nan), one.source)
+        (one.says, one.kind, HARD if one.hard else SOFT, share, rules.real.get(one.says, np.nan), False, one.source)
         for one, share in zip(rules.rows, made, strict=True)
     ]
     rows.sort(key=lambda row: -np.nan_to_num(row[3], nan=-1.0))
     rows += [
-        (one.says, one.kind, "", gap, rules.real.get(one.says, np.nan), one.source)
-        for one, gap in zip(rules.directions, gaps, strict=True)
+        (one.says, one.kind, "", gap, rules.real.get(one.says, np.nan), bool(opposite), one.source)
+        for one, gap, opposite in zip(rules.directions, gaps, turned, strict=True)
     ]
-    return pd.DataFrame([(*row[:5], rules.wrong.get(row[0], ""), row[5]) for row in rows], columns=list(DETAIL)).astype(
-        {"synthetic": "float64", "real": "float64"}
-    )
+    told = [(*row[:-1], rules.wrong.get(row[0], ""), row[-1]) for row in rows]
+    return pd.DataFrame(told, columns=list(DETAIL)).astype({"synthetic": "float64", "real": "float64", "turned": bool})
 
 
 def rule_notes(table: pd.DataFrame) -> tuple[str, ...]:
@@ -211,12 +219,12 @@ def rule_notes(table: pd.DataFrame) -> tuple[str, ...]:
     if broken:
         said = [f"{r['rule']} ({r['strength']}): {_percent(r['synthetic'])} and {_percent(r['real'])}" for r in broken]
         notes.append(f"Rules broken most, by synthetic rows and by real subjects: {_first(said)}.")
-    turned = sorted((r for r in right if not r["strength"] and r["synthetic"] < 0), key=lambda row: row["synthetic"])
+    turned = sorted((row for row in right if row["turned"]), key=lambda row: row["synthetic"])
     if turned:
         said = [f"{row['rule']}: {row['synthetic']:+.2f} and {row['real']:+.2f}" for row in turned]
         notes.append(
-            f"Known differences that synthetic rows turn round (Cohen's d of synthetic and of real rows, positive as "
-            f"stated): {_first(said)}."
+            "Known differences that synthetic rows turn round by more than chance would (one-sided, 5 %; Cohen's d of "
+            f"synthetic and of real rows, positive as stated): {_first(said)}."
         )
     return tuple(notes)
 
@@ -226,4 +234,4 @@ def _first(said: Sequence[str]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return "nobody can be asked" if np.isnan(share) else f"{100 * share:.1f} %"

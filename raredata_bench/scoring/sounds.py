@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from raredata_bench.contracts.scorers import NotEstimable
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.data.sound_features import COEFFICIENTS, MELS
-from raredata_bench.scoring.gaps import FEWEST, distances, known_mean, mean_known, scaled, sides
+from raredata_bench.scoring.gaps import FEWEST, distances, features, known_mean, mean_known, scaled, sides
 from raredata_bench.scoring.pairs import Pair, View, averaged
 
 CEPSTRUM = tuple(f"mfcc{i}_mean" for i in range(1, COEFFICIENTS))
@@ -19,27 +17,19 @@ DIAGNOSTIC = ("f0_sd", "jitter", "shimmer", "hnr")
 DECIBELS = 10 / np.log(10)
 
 
-def _features(cohort: Cohort, names: Sequence[str]) -> np.ndarray:
-    """Return features by name, float64 (n, k), NaN where rows have no such feature."""
-    at = {name: j for j, name in enumerate(cohort.schema.names)}
-    if not set(names) <= set(at):
-        return np.full((len(cohort), len(names)), np.nan)
-    return np.asarray(cohort.matrix[:, [at[name] for name in names]])
-
-
 def cepstra(cohort: Cohort) -> np.ndarray:
     """Return the mean mel cepstrum of each sound, without its level, float64 (n, 12)."""
-    return _features(cohort, CEPSTRUM)
+    return features(cohort, CEPSTRUM)
 
 
 def voices(cohort: Cohort) -> np.ndarray:
     """Return pitch, its spread, jitter, shimmer, harmonics-to-noise ratio and voiced share, float64 (n, 6)."""
-    return _features(cohort, VOICE)
+    return features(cohort, VOICE)
 
 
 def diagnostics(cohort: Cohort) -> np.ndarray:
     """Return the spread of the pitch, jitter, shimmer and the harmonics-to-noise ratio, float64 (n, 4)."""
-    return _features(cohort, DIAGNOSTIC)
+    return features(cohort, DIAGNOSTIC)
 
 
 def mel_cepstral_distance(pair: Pair) -> float | NotEstimable:

@@ -87,7 +87,7 @@ class Space:
             ),
             nominal=np.append(coder.nominal, len(coder.schema.columns) + extras[0].nominal).astype(np.int64),
             strata=np.concatenate([part.strata for part in parts]),
-            subject=np.unique(np.concatenate([part.subject.astype(str) for part in parts]), return_inverse=True)[1],
+            subject=_persons(parts),
             time=np.concatenate([part.y["time_days"] for part in parts]) if _timed(basis) else None,
             parts=tuple(parts),
             boxed=boxed,
@@ -247,6 +247,13 @@ class _Extra:
     free: list[bool]
     indicator: list[bool]
     nominal: np.ndarray
+
+
+def _persons(parts: Sequence[Cohort]) -> np.ndarray:
+    """Return the person behind each row of all parts, int64 (N,): names are of one part, and nobody is of two."""
+    codes = [np.unique(part.subject.astype(str), return_inverse=True)[1] for part in parts]
+    first = np.cumsum([0, *(int(code.max(initial=-1)) + 1 for code in codes)])
+    return np.concatenate([code + start for code, start in zip(codes, first, strict=False)])
 
 
 def _outcome_columns(y: np.ndarray, reference: np.ndarray, basis: Cohort) -> _Extra:

@@ -53,7 +53,12 @@ class Curve:
 
 
 def kaplan_meier(data: Timed) -> Curve:
-    """Return the Kaplan-Meier estimate of being event-free."""
+    """Return the Kaplan-Meier estimate of being event-free; a row censored at the time of an event is still at risk.
+
+    References
+    ----------
+    doi:10.1080/01621459.1958.10501452
+    """
     return _product_limit(data.time, data.event, np.zeros(len(data.time), dtype=bool))
 
 

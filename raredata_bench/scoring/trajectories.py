@@ -14,7 +14,7 @@ from raredata_bench.data.histories import Histories
 from raredata_bench.data.history_features import YEAR
 from raredata_bench.schema import Schema
 from raredata_bench.scoring.fidelity import spearman
-from raredata_bench.scoring.gaps import FEWEST, distances, known_mean, mean_known, scaled, sides
+from raredata_bench.scoring.gaps import FEWEST, distances, features, known_mean, mean_known, scaled, sides
 from raredata_bench.scoring.pairs import MIN_ROWS, Pair, View, averaged
 from raredata_bench.scoring.survival import Timed, concordance
 
@@ -31,27 +31,20 @@ def numeric_variables(schema: Schema) -> tuple[str, ...]:
     return tuple(stem for stem in stems if f"{stem}_slope" in names)
 
 
-def _features(cohort: Cohort, names: list[str]) -> np.ndarray:
-    at = {name: j for j, name in enumerate(cohort.schema.names)}
-    if not names or not set(names) <= set(at):
-        return np.full((len(cohort), max(1, len(names))), np.nan)
-    return np.asarray(cohort.matrix[:, [at[name] for name in names]])
-
-
 def slopes(cohort: Cohort) -> np.ndarray:
     """Return the slope of each numeric variable, float64 (n, v), per year; NaN with one visit."""
-    return _features(cohort, [f"{stem}_slope" for stem in numeric_variables(cohort.schema)])
+    return features(cohort, [f"{stem}_slope" for stem in numeric_variables(cohort.schema)])
 
 
 def baselines(cohort: Cohort) -> np.ndarray:
     """Return the first value of each numeric variable, float64 (n, v)."""
-    return _features(cohort, [f"{stem}_first" for stem in numeric_variables(cohort.schema)])
+    return features(cohort, [f"{stem}_first" for stem in numeric_variables(cohort.schema)])
 
 
 def schedule(cohort: Cohort) -> np.ndarray:
     """Return visits, days covered, mean gap in days, and by variable the share of visits at which it was measured."""
     measured = [name for name in cohort.schema.names if name.endswith("_measured")]
-    return _features(cohort, ["visits", "span", "mean_gap", *measured] if measured else [])
+    return features(cohort, ["visits", "span", "mean_gap", *measured] if measured else [])
 
 
 def roughness(cohort: Cohort) -> np.ndarray:

@@ -12,7 +12,17 @@ from scipy.spatial.distance import cdist, pdist, squareform
 from raredata_bench.contracts.scorers import NotEstimable
 from raredata_bench.scoring.embedding import ROWS_EACH
 from raredata_bench.scoring.neighbours import reach
-from raredata_bench.scoring.pairs import Pair, View, averaged, costly, three_sets
+from raredata_bench.scoring.pairs import (
+    Pair,
+    View,
+    averaged,
+    averaged_apart,
+    averaged_trios,
+    costly,
+    learns,
+    no_trios,
+    three_sets,
+)
 from raredata_bench.scoring.space import Space
 from raredata_bench.seeding import rng_for
 
@@ -50,7 +60,8 @@ def vendi_score(squared: np.ndarray, width: float) -> float:
 def vendi(pair: Pair) -> float | NotEstimable:
     """Effective number of different synthetic rows by that of held-out rows, kernel one median distance wide.
 
-    Below 1 rows resemble each other more than patients do; above 1 they scatter more. Judged by its distance to 1.
+    Below 1 rows resemble each other more than patients do; above 1 they scatter more. Judged by its distance to 1,
+    which is averaged over classes: too many in one do not make good for too few in another.
 
     Parameters
     ----------
@@ -60,13 +71,13 @@ def vendi(pair: Pair) -> float | NotEstimable:
     Returns
     -------
     float or NotEstimable
-        Above 0, best 1.
+        At least 0, best 1; on the side of the class that is farthest from 1.
 
     References
     ----------
     arXiv:2210.02410
     """
-    return averaged(pair, _vendi)
+    return averaged_apart(pair, _vendi, 1.0)
 
 
 def _vendi(view: View) -> float | NotEstimable:
@@ -79,6 +90,8 @@ def _vendi(view: View) -> float | NotEstimable:
 def spread(pair: Pair) -> float | NotEstimable:
     """Mean distance between synthetic rows by that between held-out rows, within classes. Judged by its distance to 1.
 
+    That distance is averaged over classes: one that scatters too much does not make good for one that collapsed.
+
     Parameters
     ----------
     pair : Pair
@@ -87,9 +100,9 @@ def spread(pair: Pair) -> float | NotEstimable:
     Returns
     -------
     float or NotEstimable
-        At least 0, best 1.
+        At least 0, best 1; on the side of the class that is farthest from 1.
     """
-    return averaged(pair, _spread)
+    return averaged_apart(pair, _spread, 1.0)
 
 
 def _spread(view: View) -> float | NotEstimable:
@@ -113,22 +126,23 @@ def category_coverage(pair: Pair) -> float | NotEstimable:
     return averaged(pair, lambda view: _levels_met(view, 1.0))
 
 
+@learns
 def rare_coverage(pair: Pair) -> float | NotEstimable:
     """As ``category_coverage``, of the levels that fewer than 5 % of the training rows have.
 
     Parameters
     ----------
     pair : Pair
-        n* held-out against n* synthetic rows, all classes together.
+        All training rows, and equal numbers of held-out and synthetic ones (:attr:`Pair.trios`), all classes together.
 
     Returns
     -------
     float or NotEstimable
         In [0, 1], higher is better. Not estimable where no held-out row has a rare level.
     """
-    if pair.reason:
-        return NotEstimable(pair.reason)
-    met = [found for found in (_levels(view, RARE) for view in pair.views) if found is not None]
+    if lacking := no_trios(pair):
+        return NotEstimable(lacking)
+    met = [found for found in (_levels(view, RARE) for view in pair.trios) if found is not None]
     wanted = sum(int(real.sum()) for real, _ in met)
     if not wanted:
         return NotEstimable("no held-out row has a level that is rare among the training rows")
@@ -273,7 +287,7 @@ def modes_of(space: Space, rows: np.ndarray) -> Modes | None:
     return Modes(columns, middle, axes, centres, size >= LEAST_MODE)
 
 
-@three_sets
+@learns
 @costly(draws=25)
 def mode_coverage(pair: Pair) -> float | NotEstimable:
     """How much of its expected rate every mode of the patients is met at, the mean over modes.
@@ -287,7 +301,7 @@ def mode_coverage(pair: Pair) -> float | NotEstimable:
     Parameters
     ----------
     pair : Pair
-        n* training, n* held-out and n* synthetic rows.
+        All training rows, and equal numbers of held-out and synthetic ones (:attr:`Pair.trios`).
 
     Returns
     -------
@@ -298,7 +312,7 @@ def mode_coverage(pair: Pair) -> float | NotEstimable:
     ----------
     arXiv:1612.02136
     """
-    return averaged(pair, _mode_coverage)
+    return averaged_trios(pair, _mode_coverage)
 
 
 def _mode_coverage(view: View) -> float | NotEstimable:
@@ -329,8 +343,8 @@ def unseen_pairs(members: np.ndarray, others: np.ndarray, made: np.ndarray) -> t
 
 def _recovered(pair: Pair, share: Callable[[int, int, int], float]) -> float | NotEstimable:
     """Return a share of what :func:`unseen_pairs` counts, over all classes together and against all training rows."""
-    if pair.reason:
-        return NotEstimable(pair.reason)
+    if lacking := no_trios(pair):
+        return NotEstimable(lacking)
     real, new, both = pair.once(_counted)
     if not real:
         return NotEstimable("held-out rows show no combination that training rows do not")
@@ -338,8 +352,9 @@ def _recovered(pair: Pair, share: Callable[[int, int, int], float]) -> float | N
 
 
 def _counted(pair: Pair) -> tuple[int, int, int]:
-    holdout, made = (np.concatenate([getattr(view, part) for view in pair.views]) for part in ("holdout", "synthetic"))
-    members = np.concatenate([part.members for part in pair.copying] or [view.twin for view in pair.views])
+    members, holdout, made = (
+        np.concatenate([getattr(view, part) for view in pair.trios]) for part in ("twin", "holdout", "synthetic")
+    )
     show = _attributes(pair.space, members)
     return unseen_pairs(*(show[rows] for rows in (members, holdout, made)))
 
@@ -365,6 +380,7 @@ def _attributes(space: Space, members: np.ndarray) -> np.ndarray:
 
 
 @three_sets
+@learns
 @costly(draws=25)
 def unseen_recall(pair: Pair) -> float | NotEstimable:
     """Share of the combinations of two attributes that are new in held-out rows which synthetic rows show too.
@@ -375,7 +391,7 @@ def unseen_recall(pair: Pair) -> float | NotEstimable:
     Parameters
     ----------
     pair : Pair
-        All training rows, n* held-out and n* synthetic rows.
+        All training rows, and equal numbers of held-out and synthetic ones (:attr:`Pair.trios`).
 
     Returns
     -------
@@ -386,6 +402,7 @@ def unseen_recall(pair: Pair) -> float | NotEstimable:
 
 
 @three_sets
+@learns
 @costly(draws=25)
 def unseen_precision(pair: Pair) -> float | NotEstimable:
     """Share of the combinations of two attributes that are new in synthetic rows which held-out rows show too.
@@ -393,7 +410,7 @@ def unseen_precision(pair: Pair) -> float | NotEstimable:
     Parameters
     ----------
     pair : Pair
-        All training rows, n* held-out and n* synthetic rows.
+        All training rows, and equal numbers of held-out and synthetic ones (:attr:`Pair.trios`).
 
     Returns
     -------
@@ -405,14 +422,18 @@ def unseen_precision(pair: Pair) -> float | NotEstimable:
 
 
 @three_sets
+@learns
 @costly(draws=25)
 def unseen_f1(pair: Pair) -> float | NotEstimable:
     """Harmonic mean of ``unseen_recall`` and ``unseen_precision``.
 
+    Where columns are many and hardly related within a class, independent ones may still stand above patients
+    (``benchmarks/validity/controls.md`` says on which cohorts): it is no measure of what belongs together.
+
     Parameters
     ----------
     pair : Pair
-        All training rows, n* held-out and n* synthetic rows.
+        All training rows, and equal numbers of held-out and synthetic ones (:attr:`Pair.trios`).
 
     Returns
     -------

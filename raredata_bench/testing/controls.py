@@ -22,11 +22,13 @@ from raredata_bench.contracts.scorers import Comparison, NotEstimable
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.scoring import panel
-from raredata_bench.scoring.pairs import Pair
-from raredata_bench.testing.ladders import of
+from raredata_bench.scoring.pairs import Pair, thinned
+from raredata_bench.seeding import rng_for, seed_for
+from raredata_bench.testing.ladders import of, scored
 
 DRAWS = 20
 UNKNOWN = (np.nan, np.nan, np.nan, np.nan, np.nan)
+FAILED = "failed"
 MOST_CLASS = 200  # rows of a stratum on either side beyond which more say nothing new, and take long
 
 
@@ -43,11 +45,11 @@ class Ordered:
     good, bad : float
         Worth (larger is better) of real patients and of the declared bad reference; NaN where not estimable.
     error : float
-        Standard error of ``good``.
+        Standard error of ``good - bad`` over the draws of both.
     permuted, leaky : float
         Worth of the two controls.
     reason : str
-        Why there is no value.
+        Why there is no value, or none of a control.
     """
 
     dataset: str
@@ -84,39 +86,41 @@ def controls(cohort: Cohort, seed: int, draws: int = DRAWS) -> Iterator[Ordered]
     draws : int
         Of real patients against real patients.
     """
-    train, holdout = (panel.thinned(part, _room(part), np.random.default_rng(seed)) for part in halved(cohort, seed))
-    coder, rng = Coder.fit(train), np.random.default_rng([seed, 1])
+    train, holdout = (
+        thinned(part, dict.fromkeys(part.schema.target.strata, MOST_CLASS), rng_for("controls", seed=seed, half=half))
+        for half, part in enumerate(halved(cohort, seed_for("controls", seed=seed)))
+    )
+    coder, rng = Coder.fit(train), rng_for("controls", seed=seed, part="permuted")
     # Of held-out rows the permuted ones would be copies of the comparison's other side, column by column.
     spoilt = {"permuted": permuted(train, train, rng), "leaky": of(train, train.matrix, train)}
     pairs = {name: Pair(Comparison(train, holdout, rows, coder, seed)) for name, rows in spoilt.items()}
-    sizes = pairs["leaky"].sizes
-    if sizes is None:
-        return
-    real = panel.real_pairs(train, holdout, coder, sizes, seed, draws)
+    sizes = pairs["leaky"].sizes or {}
+    real = attempt(panel.real_pairs, train, holdout, coder, sizes, seed, draws)
     kind, modality = outcome_kind(cohort.schema.target), cohort.schema.modality
     for key in registry.options("scorer"):
         info, function = registry.scorer(key)
-        if info.family not in AXES or not panel.applies(info, kind, len(sizes), modality):
+        if info.family not in AXES or not panel.applies(info, kind, len(cohort.schema.target.strata), modality):
             continue
         blank = Ordered(
             cohort.key, modality, info.family, key, seed, sum(sizes.values()), *UNKNOWN, ""
         )  # fmt: skip
-        answer = attempt(panel.real_reference, real, info, function)
+        answer = real if isinstance(real, Failed) else attempt(panel.real_reference, real.value, info, function)
         if isinstance(answer, Failed):
-            yield replace(blank, reason=f"failed: {answer.reason}")
+            yield replace(blank, reason=f"{FAILED}: {answer.status}: {answer.reason}")
             continue
         found = answer.value
         if isinstance(found, NotEstimable):
             yield replace(blank, reason=found.reason)
             continue
-        worth = {}
-        for name, pair in pairs.items():
-            value = panel.checked(function(pair), info)
-            worth[name] = np.nan if isinstance(value, NotEstimable) else panel.worth(value, info)
-        error = found.worth_sd / np.sqrt(found.draws)
+        said = {name: attempt(scored, function, pair, info) for name, pair in pairs.items()}
+        broken = [f"{FAILED} on {name} rows: {one.reason}" for name, one in said.items() if isinstance(one, Failed)]
+        worth = {
+            name: np.nan if isinstance(one, Failed) or one.value is None else one.value for name, one in said.items()
+        }
         yield replace(
-            blank, good=found.worth, bad=found.worth_bad, error=error, permuted=worth["permuted"], leaky=worth["leaky"]
-        )
+            blank, good=found.worth, bad=found.worth_bad, error=found.error, permuted=worth["permuted"],
+            leaky=worth["leaky"], reason="; ".join(broken),
+        )  # fmt: skip
 
 
 def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
@@ -130,7 +134,8 @@ def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per scorer and dataset; ``verdict`` is ``ordered`` (by five standard errors, without which a score is
+        One row per scorer and dataset; ``above`` says whether permuted columns stand above real patients by five
+        standard errors; ``verdict`` is ``ordered`` (by five standard errors, without which a score is
         ``not estimable`` there), ``too close``, ``reversed`` or ``not estimable``; ``permuted`` and ``leaky`` are
         those controls on the scale on which real patients score 1 and bad rows 0.
     """
@@ -140,10 +145,7 @@ def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
     least = np.maximum(MIN_ERRORS * mean["error"], 1e-12)
     choices = [length.isna(), length >= least, length <= -least]
     mean["verdict"] = np.select(choices, ["not estimable", "ordered", "reversed"], "too close")
+    mean["above"] = mean["permuted"] - mean["good"] >= least
     for name in ("permuted", "leaky"):
         mean[name] = (mean[name] - mean["bad"]) / length.where(length >= least)
     return mean
-
-
-def _room(part: Cohort) -> dict[str, int]:
-    return dict.fromkeys(part.schema.target.strata, MOST_CLASS)

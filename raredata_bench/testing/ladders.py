@@ -20,16 +20,20 @@ from scipy.stats import spearmanr
 
 from raredata_bench.bench import registry
 from raredata_bench.bench.comparing import AXES
+from raredata_bench.bench.guard import Failed, attempt
 from raredata_bench.bench.material import load_cohort
+from raredata_bench.contracts.applies import outcome_kind
 from raredata_bench.contracts.methods import synthetic_cohort
 from raredata_bench.contracts.scorers import Comparison, NotEstimable
 from raredata_bench.data import payloads
 from raredata_bench.data.coder import Coder
 from raredata_bench.data.cohort import Cohort
 from raredata_bench.errors import ConfigError
+from raredata_bench.facts import ScorerInfo
 from raredata_bench.schema import LabelTarget, SurvivalTarget
 from raredata_bench.scoring import panel
-from raredata_bench.scoring.pairs import Pair
+from raredata_bench.scoring.pairs import Pair, Scorer
+from raredata_bench.seeding import rng_for
 from raredata_bench.testing import spoiling
 
 NOISE = (0.0, 0.5, 1.0, 2.0, 4.0)
@@ -167,7 +171,7 @@ def climbed(
     key: str, each: int, seeds: int, changed: Mapping[str, object] | None = None,
     scorers: Sequence[str] | None = None, ladders: Sequence[str] | None = None,
 ) -> Iterator[dict[str, object]]:  # fmt: skip
-    """Return what every scorer gives at every step of every ladder on a simulator, one row each.
+    """Return what every scorer gives at every step of every ladder on a simulator, one row each, and why it failed.
 
     Parameters
     ----------
@@ -185,27 +189,39 @@ def climbed(
     for seed in range(seeds):
         sizes = (each, 2 * each, POOL * each)
         train, holdout, fresh = (drawn(key, size, 3 * seed + i, changed) for i, size in enumerate(sizes))
-        kind = "survival" if "time_days" in (train.y.dtype.names or ()) else "label"
-        coder = Coder.fit(train)
+        kind, coder = outcome_kind(train.schema.target), Coder.fit(train)
         for name, (spoil, steps) in ladders_of(train).items():
             for place, step in enumerate(steps if ladders is None or name in ladders else ()):
-                rows = spoil(fresh, step, train, each, np.random.default_rng([seed, place]))
+                rows = spoil(fresh, step, train, each, rng_for("ladder", seed=seed, step=place))
                 pair = Pair(Comparison(train, holdout, rows, coder, seed))
                 for scorer in known if scorers is None else scorers:
                     info, function = registry.scorer(scorer)
                     if not panel.applies(info, kind, len(train.schema.target.strata), train.schema.modality):
                         continue
-                    value = panel.checked(function(pair), info)
-                    if not isinstance(value, NotEstimable):
+                    said = attempt(scored, function, pair, info)
+                    failed = f"{said.status}: {said.reason}" if isinstance(said, Failed) else ""
+                    worth = np.nan if isinstance(said, Failed) else said.value
+                    if failed or worth is not None:
                         yield {
                             "dataset": called, "ladder": name, "step": place, "scorer": scorer, "family": info.family,
-                            "worth": panel.worth(value, info),
+                            "worth": worth, "failed": failed,
                         }  # fmt: skip
 
 
+def scored(function: Scorer, pair: Pair, info: ScorerInfo) -> float | None:
+    """Return what a score is worth, larger being better; None where it is not estimable."""
+    value = panel.checked(function(pair), info)
+    return None if isinstance(value, NotEstimable) else panel.worth(value, info)
+
+
 def correlations(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return by scorer, dataset and ladder the Spearman correlation of step and mean worth, 0 where nothing moves."""
-    mean = rows.groupby(["family", "scorer", "dataset", "ladder", "step"])["worth"].mean().reset_index()
+    """Return by scorer, dataset and ladder the Spearman correlation of step and mean worth, 0 where nothing moves.
+
+    A scorer that failed anywhere on a ladder has none there.
+    """
+    keys = ["family", "scorer", "dataset", "ladder"]
+    rows = rows[~rows["failed"].ne("").groupby([rows[key] for key in keys]).transform("any")]
+    mean = rows.groupby([*keys, "step"])["worth"].mean().reset_index()
 
     def one(group: pd.DataFrame) -> float:
         worth = group.sort_values("step")["worth"].to_numpy()
@@ -215,5 +231,5 @@ def correlations(rows: pd.DataFrame) -> pd.DataFrame:
             end -= 1
         return 0.0 if np.ptp(worth[:end]) < 1e-12 else float(spearmanr(np.arange(end), worth[:end]).statistic)
 
-    out = mean.groupby(["family", "scorer", "dataset", "ladder"])[["step", "worth"]].apply(one)
+    out = mean.groupby(keys)[["step", "worth"]].apply(one)
     return out.rename("rho").reset_index()

@@ -22,6 +22,7 @@ from raredata_bench.data.omics import OmicsMatrix
 from raredata_bench.data.payloads import with_matrix
 from raredata_bench.data.volumes import Volumes
 from raredata_bench.data.waveforms import Waveforms
+from raredata_bench.errors import IncompatibleError
 
 WIDEST = 2.0  # pixels or voxels that blur spreads over at step 1, standard deviation of the kernel
 NARROWEST = 0.1  # of the Nyquist frequency that a low-pass leaves at step 1
@@ -31,7 +32,9 @@ Spoil = Callable[[Any, Cohort, float, Cohort, np.random.Generator], Any]
 
 
 def _nothing(X: Any, kept: Cohort, step: float, train: Cohort, rng: np.random.Generator) -> Any:
-    raise TypeError(f"Rows of {type(X).__name__} have nothing of the kind to spoil; ask can() first.")
+    raise IncompatibleError(
+        f"Rows of {type(X).__name__} have nothing of the kind to spoil; ask raredata_bench.testing.spoiling.can first."
+    )
 
 
 grainy, blurred, dropped = singledispatch(_nothing), singledispatch(_nothing), singledispatch(_nothing)

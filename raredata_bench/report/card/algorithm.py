@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
+from raredata_bench.bench.private import plain as without_own_paths
 from raredata_bench.bench.record import JobRecord
 from raredata_bench.report.card.data import OLDER
 from raredata_bench.report.card.group import Group
@@ -78,7 +79,7 @@ def _method(group: Group) -> dict[str, Any]:
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name not in OWN_KEYS}
+    return {name: without_own_paths(value) for name, value in config.items() if name not in OWN_KEYS}
 
 
 def _plans(group: Group) -> dict[str, Any]:

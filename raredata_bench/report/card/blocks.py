@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raredata_bench.report.card.fields import ITEMS, checklists, label_of
-from raredata_bench.report.card.values import Card, is_gap
+from raredata_bench.report.card.values import LEAK, Card, is_gap, leaks_of
 from raredata_bench.report.card.words import (
     Cell,
     assigned,
@@ -31,6 +31,10 @@ AFTER: Mapping[str, str] = {
     "rejected": "rejected", "used": "used", "removed": "removed", "expansion": "expansion ρ",
     "expansion_online": "ρ with fresh views", "synthetic_fraction": "share made",
 }  # fmt: skip
+LEAKED = (
+    "Leak suspected in {leaks} of {runs} runs: rows made equal rows of the test fold, or lie nearer to them than "
+    "chance allows. The gains in this card are no evidence for the method, and it wins nothing in any table."
+)
 CLAIM = "Where the evidence stands; never a claim of compliance."
 
 
@@ -46,6 +50,13 @@ class Heading:
 @dataclass(frozen=True)
 class Para:
     """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A paragraph that nobody may overlook."""
 
     text: str
 
@@ -68,7 +79,7 @@ class Grid:
     folded: bool = False
 
 
-Block = Heading | Para | Pairs | Grid
+Block = Heading | Para | Alert | Pairs | Grid
 
 
 def blocks(card: Card) -> list[Block]:
@@ -107,7 +118,9 @@ def _head(card: Card) -> list[Block]:
     made = "from the records of a study" if card["made_from"] == "records" else "by hand, from a published paper"
     text = f"{done['filled']} of {done['mandatory']} mandatory fields are filled ({round(100 * done['share'])} %)"
     said = f", of which {len(done['not_done'])} say that it was not done" if done["not_done"] else ""
-    out: list[Block] = [Para(f"{text}{said}. Made {made}; card version {card['card_version']}.")]
+    leaks, runs = leaks_of(card)
+    alerts = [Alert(LEAKED.format(leaks=leaks, runs=runs))] if leaks else []
+    out: list[Block] = [*alerts, Para(f"{text}{said}. Made {made}; card version {card['card_version']}.")]
     missing = [path for item in ITEMS for path in done["items"][item]["missing"]]
     if missing:
         out.append(Para(f"Missing: {'; '.join(label_of(path) for path in missing)}."))
@@ -237,13 +250,21 @@ def _gains(rows: Any) -> list[Block]:
     for row in rows:
         ran = f"{round(row['coverage'] * row['cells'])}/{row['cells']}" if "cells" in row else ""
         shown = [brief(row.get(name, "")) for name in ("plan", "learner", "label", "value", "baseline")]
-        shown += [signed_cell(row["gain"]), interval_cell(row["gain_interval"])]
+        gain = signed_cell(row["gain"])
+        marked = LEAK in (row.get("statuses") or {}) and not gain.gap
+        shown += [Cell(f"{gain.text}‡") if marked else gain, interval_cell(row["gain_interval"])]
         lines.append((*shown, brief(row.get("detectable", "")), brief(row.get("verdict", "")), Cell(ran)))
     unsaid = {row["verdict"]["why"] for row in rows if is_gap(row.get("verdict"))}
     table = _without_empty(
         Grid("Gain over no augmentation, on the same splits; positive is better", header, tuple(lines), left=3)
     )
-    return [table, *(Para(f"No verdict where it is {why}.") for why in sorted(unsaid) if why.startswith("exploratory"))]
+    leaks = any(LEAK in (row.get("statuses") or {}) for row in rows)
+    marks = [Para("‡ leak suspected: the gain wins nothing.")] if leaks else []
+    return [
+        table,
+        *marks,
+        *(Para(f"No verdict where it is {why}.") for why in sorted(unsaid) if why.startswith("exploratory")),
+    ]
 
 
 def _without_empty(grid: Grid) -> Grid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from raredata_bench.bench.private import without_paths
 from raredata_bench.bench.record import CellRecord, JobRecord
 from raredata_bench.report.card.group import DISEASE, Group
 from raredata_bench.report.card.values import (
@@ -63,7 +64,7 @@ def initial_data(group: Group) -> dict[str, Any]:
         "reference_standard": personal,
         "predictors": _predictors(known.get("columns")),
         "predictor_timing": personal,
-        "notes": list(known.get("notes", ())),
+        "notes": [without_paths(str(note)) for note in known.get("notes", ())],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from raredata_bench.report.card.blocks import Block, Cell, Grid, Heading, Pairs, Para, blocks
+from raredata_bench.report.card.blocks import Alert, Block, Cell, Grid, Heading, Pairs, Para, blocks
 from raredata_bench.report.card.values import SAID, Card
 from raredata_bench.report.tables_formats import latex_escape
 
@@ -23,6 +23,7 @@ h1 { font-size: 1.5rem; line-height: 1.25; margin: .25rem 0 .5rem; }
 h2 { font-size: 1.15rem; border-top: 1px solid var(--line); padding-top: 1rem; margin: 1.75rem 0 .5rem; }
 h2 small { color: var(--dim); font-weight: 400; font-size: .85rem; margin-left: .5rem; }
 p { margin: .25rem 0 .75rem; max-width: 48rem; }
+.alert { border-left: .3rem solid var(--lack); background: var(--card); padding: .5rem .75rem; font-weight: 600; }
 .meter { background: var(--line); border-radius: .25rem; height: .5rem; max-width: 24rem; overflow: hidden; }
 .meter span { background: var(--good); display: block; height: 100%; }
 dl { display: grid; grid-template-columns: minmax(9rem, 17rem) 1fr; gap: .3rem 1rem; margin: .5rem 0 1rem; }
@@ -60,6 +61,8 @@ def _markdown(block: Block) -> list[str]:
         return [f"{'#' * block.level} {block.text}{beside}", ""]
     if isinstance(block, Para):
         return [block.text, ""]
+    if isinstance(block, Alert):
+        return [f"> **{block.text}**", ""]
     if isinstance(block, Pairs):
         return [*(f"- **{_md(label)}**: {_md(_with_why(value))}" for label, value in block.rows), ""]
     head = [f"*{block.title}*", ""] if block.title else []
@@ -115,6 +118,8 @@ def _html(block: Block) -> str:
         return f"<h{block.level}>{escape(block.text)}{beside}</h{block.level}>"
     if isinstance(block, Para):
         return f"<p>{escape(block.text)}</p>"
+    if isinstance(block, Alert):
+        return f'<p class="alert" role="note">{escape(block.text)}</p>'
     if isinstance(block, Pairs):
         rows = "".join(f"<dt>{escape(label)}</dt><dd>{_html_cell(value, True)}</dd>" for label, value in block.rows)
         return f"<dl>{rows}</dl>"
@@ -170,6 +175,8 @@ def _latex(block: Block) -> list[str]:
         return [rf"\paragraph{{{latex_escape(block.text + beside)}}}"]
     if isinstance(block, Para):
         return [latex_escape(block.text) + r"\par"]
+    if isinstance(block, Alert):
+        return [rf"\textbf{{{latex_escape(block.text)}}}\par"]
     if isinstance(block, Pairs):
         rows = [rf"{latex_escape(label)} & {latex_escape(_with_why(value))} \\" for label, value in block.rows]
         columns = r">{\raggedright\arraybackslash}p{.3\linewidth}>{\raggedright\arraybackslash}p{.64\linewidth}"

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from raredata_bench.bench import registry
-from raredata_bench.bench.private import OURS
+from raredata_bench.bench.private import is_private, told, told_of_score
 from raredata_bench.bench.record import SCORED_STATUSES, CellRecord, JobRecord
 from raredata_bench.errors import ConfigError
 from raredata_bench.facts import DatasetInfo, LearnerInfo, MethodInfo
@@ -100,7 +100,7 @@ class Group:
     @property
     def private(self) -> bool:
         """Whether the rows are those of whoever ran the study; so also where nothing is known of the dataset."""
-        return self.dataset is None or self.dataset.private
+        return is_private(self.first)
 
     def learner(self, record: JobRecord) -> LearnerInfo | None:
         """Facts of a record's learner."""
@@ -111,10 +111,12 @@ class Group:
 
     def reason(self, cell: CellRecord) -> str:
         """Return why a cell ended as it did, short; not what foreign code said of private data."""
-        if self.private and cell.reason and cell.status not in OURS:
-            return "withheld, for it may quote private data; raredata-bench show has it"
-        text = " ".join(cell.reason.split())
+        text = " ".join(told(cell.status, cell.reason, self.private).split())
         return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+    def reason_of_score(self, reason: str) -> str:
+        """Return why a score has no value; not what foreign code said of private data."""
+        return told_of_score(reason, self.private)
 
     def failed(self, cell: CellRecord) -> bool:
         """Whether a cell brought no score of its own."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from raredata_bench.leaderboard.rank import MIN_SPLITS
+from raredata_bench.leaderboard.standing import IDLE, WHY, added_nothing
 from raredata_bench.report.card.data import OLDER
 from raredata_bench.report.card.group import Group, Row, label_of_scorer, summary_of
 from raredata_bench.report.card.values import (
@@ -115,13 +116,16 @@ def _utility(row: Row, group: Group) -> dict[str, Any]:
         if itself
         else (NOT_ESTIMABLE, "too few splits, or all differ by the same")
     )
+    idle = bool(added_nothing([row["statuses"]])[0]) and not itself
+    if idle:
+        own = (NOT_APPLICABLE, WHY[IDLE])
     if not row["coverage"]:
         # What failed everywhere has no score of its own: that of none stands in for it in the leaderboard only.
         row = {**row, **dict.fromkeys(("value", "gain", "gain_low", "gain_high", "detectable", "p_value"))}
         own = (NOT_ESTIMABLE, "it did not run")
     interval = [row["gain_low"], row["gain_high"]]
     known = all(not is_gap(number_or(one, NOT_DONE, "")) for one in interval)
-    tested = own if itself else (NOT_ESTIMABLE, EXPLORATORY if row.get("exploratory") else "not worked out")
+    tested = own if itself or idle else (NOT_ESTIMABLE, EXPLORATORY if row.get("exploratory") else "not worked out")
     return {
         "plan": row["plan"], "learner": row["learner"], "metric": row["scorer"], "label": _label(row),
         "better": _better(row),
@@ -157,11 +161,12 @@ def _better(row: Row) -> str:
     return "higher" if row["higher_is_better"] else "lower"
 
 
-def _others(rows: Iterable[Row], families: Sequence[str], group: Group) -> Any:
+def _others(rows: Sequence[Row], families: Sequence[str], group: Group) -> Any:
     """Return scores beside the primary one, those that could be estimated."""
     out = []
     for row in rows:
-        if row["scorer_family"] in families:
+        # What ran nowhere has no score of its own: that of none stands in for it in the leaderboard only.
+        if row["scorer_family"] in families and row["n_estimable"]:
             value = number_or(row["value"], NOT_DONE, "")
             base = group.baseline.get((str(row["learner"]), str(row["scorer"])))
             if not is_gap(value):
@@ -170,7 +175,10 @@ def _others(rows: Iterable[Row], families: Sequence[str], group: Group) -> Any:
                      "better": _better(row), "value": value,
                      "baseline": number_or(base and base["value"], NOT_ESTIMABLE, "none did not run here")}
                 )  # fmt: skip
-    return out or gap(NOT_DONE, "no such measure was asked for, or none could be estimated")
+    ran = any(row["coverage"] for row in rows)
+    return out or gap(
+        NOT_DONE, "no such measure was asked for, or none could be estimated" if ran or not rows else "it did not run"
+    )
 
 
 def _of_rows(group: Group, family: str) -> Any:
@@ -204,11 +212,18 @@ def _fairness(group: Group) -> Any:
     return [
         {"plan": row["plan"], "learner": row["learner"], "variable": row["variable"], "level": row["level"],
          "n": int(row["n"]), "metric": row["scorer"],
-         "value": number_or(row["value"], NOT_ESTIMABLE, str(row.get("reason") or "too few subjects")),
+         "value": number_or(*_of_level(row, group)),
          "baseline": number_or(row["value_none"], NOT_ESTIMABLE, "none has no score here"),
          "imputed": number_or(row["imputed"], NOT_DONE, "not known")}
         for row in group.fairness
     ]  # fmt: skip
+
+
+def _of_level(row: Row, group: Group) -> tuple[Any, str, str]:
+    """Return the value of a subgroup, what kind of gap it would be, and why; one that is all that of none is none."""
+    if row["imputed"] >= 1 and row["value_none"] is not None:
+        return None, NOT_ESTIMABLE, "it did not run"
+    return row["value"], NOT_ESTIMABLE, group.reason_of_score(str(row.get("reason") or "too few subjects"))
 
 
 def _coverage(group: Group) -> Any:

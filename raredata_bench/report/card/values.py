@@ -15,6 +15,7 @@ NOT_DONE, NOT_APPLICABLE, NOT_ESTIMABLE = "not_done", "not_applicable", "not_est
 GAPS = (NOT_RECORDED, NOT_REPORTED, NOT_DONE, NOT_APPLICABLE, NOT_ESTIMABLE)
 SAID = frozenset({NOT_DONE, NOT_APPLICABLE, NOT_ESTIMABLE})
 DIGITS = 6
+LEAK = "leak_suspected"
 
 
 def gap(kind: str, why: str) -> dict[str, str]:
@@ -25,6 +26,13 @@ def gap(kind: str, why: str) -> dict[str, str]:
 def is_gap(value: Any) -> bool:
     """Whether a value says why there is none."""
     return isinstance(value, Mapping) and "gap" in value
+
+
+def leaks_of(card: Card) -> tuple[int, int]:
+    """Return in how many runs of a card a leak is suspected, and how many runs it has."""
+    statuses = card["R3_algorithm"].get("statuses") or {}
+    held = statuses if isinstance(statuses, Mapping) and not is_gap(statuses) else {}
+    return int(held.get(LEAK, 0)), sum(int(n) for n in held.values())
 
 
 def or_gap(value: Any, kind: str, why: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from raredata_bench.bench.made import settle
 from raredata_bench.bench.record import JobRecord, to_groups, write_atomic
 from raredata_bench.facts import ScorerInfo
 from raredata_bench.leaderboard.fairness import by_level
@@ -18,10 +19,11 @@ from raredata_bench.report.card.assess import CARD_AXES, refuse_without_card
 from raredata_bench.report.card.blocks import Grid, blocks
 from raredata_bench.report.card.build import Answers, build_cards
 from raredata_bench.report.card.formats import document, html_table, to_html, to_latex, to_markdown
-from raredata_bench.report.card.values import Card
+from raredata_bench.report.card.values import Card, leaks_of
 from raredata_bench.report.card.words import Cell
 
 CARDS = "cards"
+PART = "card files"
 INDEX = "index.html"
 SMALL = (
     "Counts are exact, small ones too. Before a card of your own patients leaves your institution, see its rules on "
@@ -78,7 +80,7 @@ def write_cards(cards: Sequence[Card], folder: Path) -> list[Path]:
     cards : sequence of mapping
     folder : Path
         The files go to ``cards`` in it: ``ID.json``, ``ID.html``, ``ID.md`` and ``ID.tex`` for each card, and
-        ``index.html`` with a line for each. Cards of earlier runs that are no longer among them stay where they are.
+        ``index.html`` with a line for each. Cards that an earlier call wrote and that are not among them go away.
 
     Returns
     -------
@@ -86,6 +88,7 @@ def write_cards(cards: Sequence[Card], folder: Path) -> list[Path]:
         Empty where there are no cards.
     """
     if not cards:
+        settle(folder, PART, ())
         return []
     place = folder / CARDS
     contents = {place / INDEX: _index(cards)}
@@ -93,6 +96,7 @@ def write_cards(cards: Sequence[Card], folder: Path) -> list[Path]:
         contents |= {place / f"{card['id']}.{kind}": text for kind, text in rendered(card, INDEX).items()}
     for path, text in contents.items():
         write_atomic(path, text)
+    settle(folder, PART, contents)
     return list(contents)
 
 
@@ -132,10 +136,11 @@ def _index(cards: Sequence[Card]) -> str:
         done = card["completeness"]
         failed = sum(one["runs"] for one in card["R4_validation"]["failures"])
         axes = [Cell(card["axes"][name]) for name in CARD_AXES]
-        axes[-1] = Cell(axes[-1].text, href=f"{card['id']}.html")
+        axes[-1] = Cell(axes[-1].text + ("‡" if leaks_of(card)[0] else ""), href=f"{card['id']}.html")
         filled = Cell(f"{done['filled']}/{done['mandatory']}")
         lines.append((*axes, filled, Cell(str(len(done["not_done"]))), Cell(str(failed))))
     table = html_table(Grid("", header, tuple(lines), len(CARD_AXES)))
     study = escape(str(cards[0].get("study", "")))
-    text = f"<p>{len(cards)} cards, one for each dataset, task, regime and method. {escape(SMALL)}</p>"
+    leaks = " ‡ leak suspected." if any(leaks_of(card)[0] for card in cards) else ""
+    text = f"<p>{len(cards)} cards, one for each dataset, task, regime and method.{leaks} {escape(SMALL)}</p>"
     return document(f"Reporting cards of {study}", [f"<h1>Reporting cards of {study}</h1>", text, table])

@@ -9,13 +9,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from raredata_bench.leaderboard.rank import IMPUTE
+from raredata_bench.leaderboard.standing import MIN_DATASETS
 from raredata_bench.report.figures import canvas
 from raredata_bench.report.figures.canvas import DIM, INK, SMALL, Drawn, NotDrawn, Picture
+from raredata_bench.report.text import IMPUTED, probability
 
 NAME, TITLE = "critical_difference", "Mean ranks over datasets"
 ROW, BAR = 4.2, 2.1
-# Below this many datasets the tests behind the bars can tell nothing apart, and mean ranks are anecdotes.
-MIN_DATASETS = 6
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Ranks:
         Which test made the groups, for the caption.
     p_values : mapping of str to float
         Adjusted p-value of each method against ``none``, where there is one.
+    impute : {"none", "worst"}
+        What failed cells count as.
     """
 
     mean: Mapping[str, float]
@@ -41,6 +44,7 @@ class Ranks:
     n_datasets: int
     test: str = "pairwise Wilcoxon signed-rank tests with Holm's correction at .05"
     p_values: Mapping[str, float] = field(default_factory=dict)
+    impute: str = IMPUTE[0]
 
 
 def critical_difference(ranks: Ranks | str, least: int = MIN_DATASETS) -> Drawn:
@@ -72,23 +76,26 @@ def critical_difference(ranks: Ranks | str, least: int = MIN_DATASETS) -> Drawn:
         return [Picture(NAME, TITLE, _caption(ranks, known), _draw(ranks, known))]
 
 
-def ranks_of(across: pd.DataFrame, pairs: pd.DataFrame, groups: pd.DataFrame, notes: Sequence[str]) -> Ranks | str:
+def ranks_of(
+    across: pd.DataFrame, pairs: pd.DataFrame, groups: pd.DataFrame, notes: Sequence[str], impute: str = IMPUTE[0]
+) -> Ranks | str:
     """Return what the diagram needs of the frames of :class:`raredata_bench.leaderboard.summary.Statistics`.
 
-    Failed cells are imputed as ``none`` and every dataset is one vote. Where no pairs were tested it is the sentence in
-    ``notes`` that says why.
+    Failed cells are imputed as ``impute`` says and every dataset is one vote. Where no pairs were tested it is the
+    sentence in ``notes`` that says why.
     """
-    main = across[(across["impute"] == "none") & (across["weighting"] == "equal") & across["mean_rank"].notna()]
-    tested = pairs[pairs["impute"] == "none"]
+    main = across[(across["impute"] == impute) & (across["weighting"] == "equal") & across["mean_rank"].notna()]
+    tested = pairs[pairs["impute"] == impute]
     if main.empty or tested.empty:
         why = [note for note in notes if note.startswith("No groups") or note.startswith("No pairs")]
         return why[0] if why else "No ranks over datasets: nothing could be compared on all of them."
-    joined = groups[groups["impute"] == "none"]
+    joined = groups[groups["impute"] == impute]
     return Ranks(
         mean={str(k): float(v) for k, v in zip(main["entry"], main["mean_rank"], strict=True)},
         groups=[[str(name) for name in at["entry"]] for _, at in joined.groupby("group", sort=True)],
         n_datasets=int(tested["n_datasets"].max()),
         p_values={str(k): float(v) for k, v in zip(main["entry"], main["p_holm"], strict=True) if v == v},
+        impute=impute,
     )
 
 
@@ -172,7 +179,8 @@ def _caption(ranks: Ranks, mean: Mapping[str, float]) -> str:
     joined = "Bars join methods that are not told apart" if ranks.groups else "No two methods are joined by a bar"
     text = (
         f"Mean rank of {len(mean)} methods over {ranks.n_datasets} datasets by the gain over none, 1 is best. {joined} "
-        f"({ranks.test}). A rank says nothing of how large a difference is, and depends on which methods are compared."
+        f"({ranks.test}). A rank says nothing of how large a difference is, and depends on which methods are compared. "
+        f"Failed cells count as {IMPUTED[ranks.impute]}; methods that added nothing on a dataset are not ranked."
     )
-    found = [f"{name} {p:.3f}" for name, p in sorted(ranks.p_values.items(), key=lambda item: item[1])]
+    found = [f"{name} {probability(p)}" for name, p in sorted(ranks.p_values.items(), key=lambda item: item[1])]
     return text + (f" Adjusted p-values against none: {', '.join(found)}." if found else "")

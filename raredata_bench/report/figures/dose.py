@@ -141,7 +141,7 @@ def _caption(rows: pd.DataFrame, scorers: Mapping[str, ScorerInfo], leaks: str) 
         "Mean paired difference from none on the same splits, against the expansion rate: training rows used, real and "
         "synthetic, over real rows, of all classes together, as counted (mean over the cells that ran). Bars are 95 % "
         "intervals of the corrected resampled t. At ρ = 1 nothing is added and the gain is 0 by definition.",
-        "Methods that ran at one rate only are left out. Failed cells count as none. Lines are moved apart a little.",
+        f"Methods that ran at one rate only are left out. {frames.imputed(rows)} Lines are moved apart a little.",
     ]
     if bool(rows["online"].any()):
         parts.append("Of methods that change every batch, ρ counts the fresh views that a network was given.")

@@ -13,7 +13,7 @@ from raredata_bench.facts import ScorerInfo
 from raredata_bench.report.figures import canvas, frames
 from raredata_bench.report.figures.canvas import BAND, DIM, INK, PAPER, SMALL, Drawn, Grid, Head, NotDrawn, Picture
 from raredata_bench.report.figures.ticks import few_ticks
-from raredata_bench.report.text import Row, missing
+from raredata_bench.report.text import Row, imputed_as, missing
 
 NAME, TITLE = "forest", "Gains of every method on every dataset"
 MOST_ROWS, MOST_COLUMNS, ROW = 34, 5, 4.3
@@ -74,7 +74,8 @@ def _page(
         at = frames.at_panel(rows, panel)
         heads.append(Head.of(frames.name_of(at), frames.view_of(at), shape.wide))
     top = 2 + max(head.height for head in heads)
-    key = _key([row for panel in where for row in frames.at_panel(rows, panel).to_dict(orient="records")], scorers)
+    key = _key([row for panel in where for row in frames.at_panel(rows, panel).to_dict(orient="records")], scorers,
+        imputed_as(rows))  # fmt: skip
     foot = canvas.legend_height(list(key), width - left)
     shape = Grid(1, len(where), width, left, 4, top, 14 + foot, 5, 0, shape.tall)
     figure = shape.sheet()
@@ -95,13 +96,13 @@ def _page(
     return figure
 
 
-def _key(rows: Sequence[Row], scorers: Mapping[str, ScorerInfo]) -> dict[str, Line2D]:
+def _key(rows: Sequence[Row], scorers: Mapping[str, ScorerInfo], impute: str) -> dict[str, Line2D]:
     """Return the legend of what occurs."""
     fates = {frames.fate(row) for row in rows}
     dot = {"linestyle": "none", "marker": "o", "markersize": 3.6, "color": INK}
     out = {}
     if "partial" in fates:
-        out["some cells failed and count as none"] = canvas.sample(None, **dot, markerfacecolor=PAPER)
+        out[f"some cells failed and count as {impute}"] = canvas.sample(None, **dot, markerfacecolor=PAPER)
     if "leak" in fates:
         out["leak suspected"] = canvas.sample(None, **{**dot, "marker": "X", "color": DIM})
     if any(row["exploratory"] for row in rows):
@@ -170,13 +171,14 @@ def _caption(rows: pd.DataFrame, scorers: Mapping[str, ScorerInfo], page: int, p
     ]
     parts.append(frames.ropes_of(scorers, rows))
     parts.append(
-        "Blue and orange: intervals above and below 0. Hollow: some cells failed and count as none. Cross: leak "
+        "Blue and orange: intervals above and below 0. Hollow: some cells failed and "
+        f"count as {imputed_as(rows)}. Cross: leak "
         "suspected, counts for nothing; at the edge of a panel it lies beyond. Thin: fewer than 20 splits, "
         "exploratory, no test."
     )
     parts.append(
-        f"{frames.CHOICE} Methods that had no row to add there are left out. An empty line: the combination does not "
-        "apply or was not asked for. Below the dotted line stand methods of control."
+        f"{frames.CHOICE} An empty line: the method added nothing there, does not apply or was not asked for. Below "
+        "the dotted line stand methods of control."
     )
     if len(pages) > 1:
         parts.append(f"Page {page + 1} of {len(pages)}.")

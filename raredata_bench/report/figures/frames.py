@@ -10,16 +10,16 @@ import pandas as pd
 
 from raredata_bench.bench.record import SCORED_STATUSES
 from raredata_bench.facts import ScorerInfo
+from raredata_bench.leaderboard.coding import is_baseline
 from raredata_bench.leaderboard.paired import corrected_t
 from raredata_bench.leaderboard.rank import BASELINE, CELL, MIN_SPLITS, regime_order
+from raredata_bench.leaderboard.standing import CONTROL, added_nothing, leaked
+from raredata_bench.leaderboard.units import PANEL, nearest, with_something_to_do
 from raredata_bench.report.terminal import FAMILIES
-from raredata_bench.report.text import Row, flags, missing, named_dataset
+from raredata_bench.report.text import Row, flags, imputed_as, missing, named_dataset
+from raredata_bench.scoring.common import AXIS_HIGH, AXIS_LOW
 
-CONTROL = "control"
-PANEL = ["dataset", "task"]
 AXES = ("fidelity", "diversity", "privacy", "plausibility")
-# Where one size stands for a dataset it is the one whose smallest class is nearest to this many subjects.
-PRIMARY_SUBJECTS = 20
 # Normalised scores are cut to this range where they are drawn, and only there.
 SHOWN = (-0.5, 1.2)
 
@@ -42,35 +42,29 @@ def learnt(board: pd.DataFrame, learner: str | None = None) -> pd.DataFrame:
     return rows[rows["learner"] == first].reset_index(drop=True)
 
 
-def is_baseline(rows: pd.DataFrame) -> pd.Series:
-    """Return which rows are those of ``none``."""
-    return (rows["method"] == BASELINE["method"]) & (rows["plan"] == BASELINE["plan"])
-
-
 def active(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of methods that had something to do; where no row was to be added all is as under ``none``."""
-    idle = pd.Series([set(found) == {"noop"} for found in rows["statuses"]], index=rows.index, dtype=bool)
-    return rows[~is_baseline(rows) & ~idle]
+    return rows[~is_baseline(rows) & ~added_nothing(rows["statuses"])]
+
+
+def imputed(rows: pd.DataFrame) -> str:
+    """Return a sentence on what failed cells count as in these rows of a leaderboard."""
+    return f"Failed cells count as {imputed_as(rows)}."
 
 
 def at_primary_size(rows: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of one regime for each (dataset, task): the one nearest to 20 subjects in the smallest class.
+    """Return the rows of one regime for each (dataset, task): the one that stands for it where datasets are pooled.
 
+    That is the one nearest to 20 subjects in the smallest class (:func:`raredata_bench.leaderboard.units.nearest`).
     ``sizes`` is that of :func:`sizes_of`. Only regimes count in which a method had something to do; without sizes it is
     the first of them.
     """
-    doing = set(map(tuple, active(rows)[[*PANEL, "regime"]].drop_duplicates().itertuples(index=False, name=None)))
     known = {(d, t, r): n for d, t, r, n in zip(*(sizes[c] for c in (*PANEL, "regime", "smallest")), strict=True)}
     keep: dict[tuple[str, str], str] = {}
     for (dataset, task), at in rows.groupby(PANEL, sort=True):
-        names = sorted(set(at["regime"]), key=regime_order)
-        names = [name for name in names if (dataset, task, name) in doing] or names
-
-        def far(name: str, where: tuple[Any, ...] = (dataset, task)) -> float:
-            subjects = known.get((*where, name), np.nan)
-            return abs(np.log(subjects / PRIMARY_SUBJECTS)) if subjects > 0 else np.inf
-
-        keep[str(dataset), str(task)] = min(names, key=far)
+        regimes = sorted(set(at["regime"]), key=regime_order)
+        names = with_something_to_do(regimes, at[~is_baseline(at)]) or regimes
+        keep[str(dataset), str(task)] = nearest(names, {name: known.get((dataset, task, name)) for name in names})
     chosen = [keep[where] for where in zip(rows["dataset"], rows["task"], strict=True)]
     return rows[rows["regime"] == pd.Series(chosen, index=rows.index, dtype=object)]
 
@@ -193,7 +187,7 @@ def sentence(words: str) -> str:
 
 def without_leaks(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return the rows in which no leak is suspected, and a sentence that names the methods in which one is."""
-    leaks = pd.Series([bool(found.get("leak_suspected")) for found in rows["statuses"]], index=rows.index, dtype=bool)
+    leaks = leaked(rows["statuses"])
     names = sorted(set(rows.loc[leaks, "method"].astype(str)))
     return rows[~leaks], f"Left out where a leak is suspected: {', '.join(names)}." if names else ""
 
@@ -282,6 +276,7 @@ def baseline_intervals(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 def axis_scores(board: pd.DataFrame) -> pd.DataFrame:
     """Return one row per (dataset, task, regime, method, plan) with the mean normalised score of each axis.
 
+    Each score counts as no more than 1.5 and no less than -.5 (:func:`raredata_bench.scoring.common.axis_score`).
     Columns :data:`AXES`, float64, 1 as good as another real sample and 0 as bad as the declared bad one; NaN where no
     scorer is estimable. A scorer counts where it is estimable for every method of the cell that has rows, controls that
     break on purpose included, so that all methods of a cell are judged by the same scorers; ``family`` and ``leak`` say
@@ -297,9 +292,11 @@ def axis_scores(board: pd.DataFrame) -> pd.DataFrame:
     cell = [*PANEL, "regime", "plan"]
     methods = rows.groupby(cell)["method"].transform("nunique")
     having = rows["normalised"].notna().groupby([rows[name] for name in [*cell, "scorer"]]).transform("sum")
-    rows = rows.assign(normalised=rows["normalised"].where(having == methods))
+    # No single score carries an axis: what is held here is what `score` holds too.
+    held = rows["normalised"].where(having == methods).clip(AXIS_LOW, AXIS_HIGH)
+    rows = rows.assign(normalised=held)
     means = rows.pivot_table(index=key, columns="scorer_family", values="normalised", aggfunc="mean", dropna=False)
-    facts = rows.assign(leak=[bool(found.get("leak_suspected")) for found in rows["statuses"]])
+    facts = rows.assign(leak=leaked(rows["statuses"]))
     facts = facts.groupby(key).agg(family=("family", "first"), leak=("leak", "any"), simulated=("simulated", "any"))
     return facts.join(means.reindex(columns=list(AXES))).reset_index()[columns]
 

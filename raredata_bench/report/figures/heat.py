@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from raredata_bench.report.figures import canvas, frames
 from raredata_bench.report.figures.canvas import DIM, INK, PAPER, SMALL, Drawn, NotDrawn, Picture
 from raredata_bench.report.figures.ticks import few_ticks
-from raredata_bench.report.text import Row, missing, number
+from raredata_bench.report.text import Row, imputed_as, missing, number
 
 NAME, TITLE = "heat_map", "Gains, methods by datasets"
 MOST_ROWS, MOST_COLUMNS, ROW, WIDEST = 36, 12, 4.6, 15.0
@@ -140,7 +140,8 @@ def _caption(rows: pd.DataFrame) -> str:
     return (
         f"Mean paired difference from none on the same splits, in the unit of each task's primary scorer: {scorers}. "
         "Colours are comparable within one scorer. Bold: the 95 % interval leaves out 0 (one at a time, not corrected "
-        "for how many there are). † some cells failed and count as none; ‡ leak suspected, counts for nothing; failed: "
+        f"for how many there are). † some cells failed and count as {imputed_as(rows)}; ‡ leak suspected, counts for "
+        "nothing; failed: "
         "no cell ran; hatched: does not apply, had no row to add, or was not asked for. "
         f"{frames.sentence(frames.splits_of(rows))} {frames.CHOICE} Learners: {_learners(rows)}."
     )

@@ -180,7 +180,7 @@ def _caption(rows: pd.DataFrame, ceiling: bool) -> str:
         "Black: none, with the 95 % interval of its mean (corrected resampled t; grey band). Coloured: methods, moved "
         "apart for the eye; their bars are the 95 % interval of the paired gain, laid at the mean of none, so that a "
         "bar which does not touch the black line is a gain or a loss that shows. Bars that leave the panel are cut.",
-        "Failed cells count as none.",
+        frames.imputed(rows),
     ]
     parts.append(
         "One learner and one plan are drawn of each dataset, as named above its panel: the first learner in the order "

@@ -169,8 +169,9 @@ def _caption(rows: pd.DataFrame) -> str:
     """Return what is shown and what not."""
     return (
         "Fidelity, diversity and privacy: mean of the normalised scores of the synthetic rows over the scorers of that "
-        "axis which are estimable for every method of the dataset; 1 is as good as an independent real sample, 0 as "
-        f"bad as uniform noise in the same box, cut to {frames.SHOWN[0]:g} and {frames.SHOWN[1]:g} for display. "
+        "axis which are estimable for every method of the dataset, each held between -.5 and 1.5; 1 is as good as an "
+        "independent real sample, 0 as bad as uniform noise in the same box, cut to "
+        f"{frames.SHOWN[0]:g} and {frames.SHOWN[1]:g} for display. "
         "Gain: mean paired difference from none on the same splits, with its 95 % interval (grey). Ringed: no other "
         "method is better in one and no worse in the other; methods of control (hollow) and those with a suspected "
         "leak (crosses, at the edge where they lie beyond) do not compete. Being ringed says nothing of whether the "

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from raredata_bench.bench import registry
+from raredata_bench.bench.made import settle
 from raredata_bench.bench.record import write_atomic
 from raredata_bench.facts import ScorerInfo
 from raredata_bench.report.figures import canvas, frames
@@ -25,7 +26,6 @@ from raredata_bench.report.figures.pareto import pareto
 from raredata_bench.report.text import budget_note
 
 FOLDER, INDEX, CAPTIONS = "figures", "index.md", "captions.json"
-ENDINGS = ("svg", "pdf", "png")
 NO_RANKS = "No ranks over datasets were given to the figures."
 
 
@@ -115,10 +115,11 @@ def write_figures(table: pd.DataFrame, board: pd.DataFrame, folder: Path, **opti
             entries.append(
                 {"name": picture.name, "title": picture.title, "files": files, "caption": text, "reason": ""}
             )
-    _clear(place, {path.name for path in paths})
     write_atomic(place / CAPTIONS, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
     write_atomic(place / INDEX, _index(table, entries))
-    return [place / INDEX, place / CAPTIONS, *paths]
+    written = [place / INDEX, place / CAPTIONS, *paths]
+    settle(folder, FOLDER, written)
+    return written
 
 
 def true_scores(table: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -136,18 +137,6 @@ def _scorers(board: pd.DataFrame) -> dict[str, ScorerInfo]:
     have = set(registry.options("scorer"))
     keys = sorted(set(board["scorer"].astype(str)) & have) if len(board) else []
     return {key: registry.info_of("scorer", key) for key in keys}
-
-
-def _clear(place: Path, kept: set[str]) -> None:
-    """Remove the pages that an earlier report wrote and this one did not."""
-    try:
-        before = json.loads((place / CAPTIONS).read_text(encoding="utf-8"))
-        names = [str(name) for entry in before for name in entry["files"]]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return
-    for name in names:
-        if name not in kept and Path(name).name == name and name.rpartition(".")[2] in ENDINGS:
-            (place / name).unlink(missing_ok=True)
 
 
 def _index(table: pd.DataFrame, entries: list[dict[str, Any]]) -> str:

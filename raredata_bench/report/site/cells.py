@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from raredata_bench.bench.private import OURS, is_private
+from raredata_bench.bench.private import is_private, told_of_cell, told_of_settings
 from raredata_bench.bench.record import AXES, CellRecord, JobRecord, ScoreValue
 from raredata_bench.leaderboard.rank import regime_order
-from raredata_bench.report.site.coding import Codes, plain, rounded, without_paths
+from raredata_bench.report.site.coding import Codes, plain, rounded
 
-LOG_LINES, LOG_LETTERS = 40, 3000
-# Messages of foreign code may quote a value of somebody's row; of private data they stay in the records.
-KEPT_BACK = "The message is not shown, for the data are private; it stands in the record of the job."
 VOLATILE = frozenset({"started", "ended", "revisions"})
 
 
@@ -60,7 +57,7 @@ def jobs_and_cells(
         kept = {name: value for name, value in record.environment.items() if name not in VOLATILE}
         jobs["environment"].append(codes["environment"].of(plain(kept)))
         for cell in record.cells:
-            _add(cells, said, cell, asked, hidden)
+            _add(cells, said, told_of_cell(cell, hidden), asked)
     return (
         {**jobs, "codes": {name: held.values for name, held in codes.items()}},
         {**cells, "codes": {name: held.values for name, held in said.items()}},
@@ -76,15 +73,11 @@ def _place(record: JobRecord) -> tuple[Any, ...]:
 
 def configuration(record: JobRecord, hidden: bool) -> Iterable[list[Any]]:
     """Yield the parts of a configuration as ``[name, content]``, paths cut down; of private data the key alone."""
-    for name, part in record.config.items():
-        if name == "dataset" and hidden:
-            part = {"key": part.get("key"), "kept back": "where private data lie and what they are called"}
+    for name, part in told_of_settings(record.config, hidden).items():
         yield [name, plain(part)]
 
 
-def _add(
-    cells: dict[str, list[Any]], said: dict[str, Codes], cell: CellRecord, asked: Sequence[str], hidden: bool
-) -> None:
+def _add(cells: dict[str, list[Any]], said: dict[str, Codes], cell: CellRecord, asked: Sequence[str]) -> None:
     """Put one cell at the end of the columns."""
     for name in ("repeat", "fold"):
         cells[name].append(getattr(cell, name))
@@ -92,42 +85,20 @@ def _add(
     cells["seconds"].append({name: rounded(value) for name, value in cell.timing.items()})
     found = {
         "status": cell.status,
-        "reason": message(cell.reason, hidden and cell.status not in OURS),
+        "reason": cell.reason,
         "phase": cell.phase,
-        "log": log_tail(cell.log, hidden),
+        "log": cell.log,
         "counts": _counts(cell.counts),
     }
     for name, value in found.items():
         cells[name].append(said[name].of(value))
     scores = [cell.scores.get(key) or ScoreValue(None) for key in asked]
     cells["values"].append([rounded(score.value) for score in scores])
-    why = [said["why"].of(message(score.reason, hidden and _foreign(score.reason))) for score in scores]
+    why = [said["why"].of(score.reason) for score in scores]
     # Most cells have every score; then there is nothing to explain.
     cells["whys"].append(why if any(score.reason for score in scores) else 0)
     beside = [[rounded(s.reference), rounded(s.reference_sd), rounded(s.bad), s.n_star] for s in scores]
     cells["beside"].append(beside if any(s.reference is not None for s in scores) else 0)
-
-
-def _foreign(reason: str) -> bool:
-    """Whether a scorer failed: then its reason is ``status: message``, and the message somebody else's."""
-    return reason.partition(":")[0] in {"error", "crashed", "invalid_rows", "nonfinite"}
-
-
-def message(text: str, hidden: bool) -> str:
-    """Return a reason without paths; of private data what kind of error it was and no more."""
-    if not text or not hidden:
-        return without_paths(text)
-    head = text.partition(":")[0]
-    return f"{head}: {KEPT_BACK}" if head.isidentifier() else KEPT_BACK
-
-
-def log_tail(text: str, hidden: bool) -> str:
-    """Return the last lines of a log without paths; of private data a sentence instead."""
-    if not text.strip():
-        return ""
-    if hidden:
-        return KEPT_BACK
-    return without_paths("\n".join(text.rstrip().splitlines()[-LOG_LINES:])[-LOG_LETTERS:])
 
 
 def _counts(counts: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from raredata_bench.bench.private import without_paths
+
 DIGITS = 6
-# Two directories and a name, or more: what a machine calls its files is nobody else's business.
-PATH = re.compile(r"(?<![\w.:/])(?:~|[A-Za-z]:|\.\.)?(?:[/\\][\w.@+-](?:[\w.@+ -]*[\w.@+-])?){2,}")
 
 
 @dataclass
@@ -66,11 +65,6 @@ def plain(value: Any) -> Any:
     if item is not None and not isinstance(value, float):
         return plain(item())
     return rounded(value) if isinstance(value, float) else str(value)
-
-
-def without_paths(text: str) -> str:
-    """Return text in which every path of two folders or more is cut down to ``…/`` and its last name."""
-    return PATH.sub(lambda found: "…/" + re.split(r"[/\\]", found[0])[-1], text)
 
 
 def script(name: str, data: Any) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
+from raredata_bench.leaderboard.patients import many
+from raredata_bench.leaderboard.standing import MIN_DATASETS, MIN_SPLITS
 from raredata_bench.leaderboard.summary import Statistics
 
 CARDS = "cards"
@@ -70,10 +73,17 @@ STATISTICS = {
     "pairs": ("All pairs of methods", "Wilcoxon over datasets, after Holm."),
     "mixed": (
         "Mixed model",
-        "Over cells that ran only. new_low and new_high: where the effect on a new dataset would lie with 95 %.",
+        "Over cells that ran and added something. new_low and new_high: where the effect on a new dataset would lie "
+        f"with 95 %. Exploratory: fewer than {MIN_SPLITS} splits or {MIN_DATASETS} datasets.",
     ),
     "elo": ("Elo", "By Bradley and Terry, none at 1000; it hides how large a gain is, which stands beside it."),
-    "patients": ("Worth in patients", "How many real patients more per class would bring the same gain."),
+    "patients": (
+        "Worth in patients",
+        "How many real patients more per class (or events) would bring the same gain, with its 95 % interval; beyond: "
+        "more or fewer than the curve of none shows. Each row is of one dataset: nothing follows for another. "
+        f"Exploratory: fewer than {MIN_SPLITS} splits. Leak: suspected, and the row wins nothing; control methods "
+        "cannot win either.",
+    ),
 }
 
 
@@ -97,8 +107,29 @@ def joined(found: Statistics, fairness: pd.DataFrame) -> Additions:
     """
     told = found.verdicts
     judged = told[told["verdict"].isin(JUDGED)] if len(told) else None
-    sheets = [Sheet(key, title, note, getattr(found, key)) for key, (title, note) in STATISTICS.items()]
+    frames = {key: getattr(found, key) for key in STATISTICS} | {"patients": _in_short(found.patients)}
+    sheets = [Sheet(key, title, note, frames[key]) for key, (title, note) in STATISTICS.items()]
     return Additions(judged, [*sheets, replace(FAIRNESS, table=fairness)], found.notes)
+
+
+def _in_short(patients: pd.DataFrame) -> pd.DataFrame:
+    """Return what gains are worth with the number to sort by, and number and interval as the printed table has them."""
+    if patients.empty:
+        return patients
+    ends = zip(*(patients[name] for name in ("extra", "extra_low", "extra_high")), strict=True)
+    told = [worth_of(*one) for one in ends]
+    dropped = ["extra_low", "extra_high", "words", "coverage"]
+    return patients.drop(columns=dropped).assign(worth=told)
+
+
+def worth_of(extra: float, low: float, high: float) -> str:
+    """Return extra patients with their interval, ``+8 [−beyond, +7]``; nothing where there is no number."""
+    if math.isnan(extra):
+        return ""
+    texts = [
+        f"{'+' if one > 0 else '−'}beyond" if math.isinf(one) else many(one) for one in (extra, low, high) if one == one
+    ]
+    return texts[0] if len(texts) < 3 or extra == low == high else f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 def cards_beside(folder: Path) -> Iterator[tuple[str, ...]]:

@@ -10,7 +10,15 @@ import pandas as pd
 
 from raredata_bench.bench.record import SCORED_STATUSES
 from raredata_bench.leaderboard.rank import BASELINE, MIN_SPLITS
-from raredata_bench.report.text import MIN_COVERAGE, budget_note
+from raredata_bench.leaderboard.standing import (
+    CHANCE_ABOVE,
+    CONTROL,
+    MIN_COVERAGE,
+    added_nothing,
+    by_chance,
+    leaked,
+)
+from raredata_bench.report.text import IMPUTED, budget_note
 
 STATUS_WORDS = {
     "ok": "Ran as asked.",
@@ -31,7 +39,7 @@ STATUS_WORDS = {
 VERDICTS = {
     "above": ("interval above 0", "The whole 95 % interval of the gain lies above 0."),
     "better": ("better", "Tells from 0 after Holm, and the gain is larger than what counts as equivalent."),
-    "covers": ("undecided", "The 95 % interval of the gain covers 0."),
+    "covers": ("interval covers 0", "The 95 % interval of the gain covers 0."),
     "undecided": ("undecided", "The data allow for a gain, for none and for a loss."),
     "equivalent": ("equivalent", "A gain or a loss that matters is unlikely."),
     "worse": ("worse", "Tells from 0 after Holm, and the loss is larger than what counts as equivalent."),
@@ -40,8 +48,9 @@ VERDICTS = {
     "leak": ("leak suspected", "What the method made is too close to rows it must not see; it wins nothing."),
     "none": ("not estimable", "There is no interval: too few splits brought a score, or there is no row of none."),
     "idle": (
-        "changed nothing",
-        "Every cell was a noop: there was nothing to add, so that the gain is 0 by construction.",
+        "added nothing",
+        "Every cell was a noop: no row was added, so that it scores as none by construction. It says nothing about the "
+        "method and is in no test and in no number over datasets.",
     ),
     "same": ("same as none", "The score equals that of none on every split."),
     "absent": ("did not run", "No cell of it ran; it is no gain of zero."),
@@ -49,7 +58,7 @@ VERDICTS = {
     "synthetic": ("", "Scores of the synthetic rows themselves; they have no gain."),
 }
 FLAGS = {
-    "partial": "failed cells: counted as none",
+    "partial": "failed cells: counted as {impute}",
     "leak": "leak suspected",
     "exploratory": f"exploratory: fewer than {MIN_SPLITS} splits, no test",
     "control": "control method: there to check the scorers, not to win",
@@ -65,16 +74,21 @@ PRIVACY = (
 )
 
 
+def flag_words(impute: str) -> dict[str, str]:
+    """Return :data:`FLAGS` for a leaderboard under one way of imputing."""
+    return {key: text.format(impute=IMPUTED[impute]) for key, text in FLAGS.items()}
+
+
 def verdict_codes(board: pd.DataFrame) -> pd.Series:
     """Return a key of :data:`VERDICTS` for every row of a leaderboard."""
-    leak = board["statuses"].map(lambda found: bool(found.get("leak_suspected")))
+    leak = pd.Series(leaked(board["statuses"]), index=board.index)
     baseline = (board["method"] == BASELINE["method"]) & (board["plan"] == BASELINE["plan"])
     rules = (
         ("synthetic", board["learner"].isna()),
         ("absent", board["coverage"] == 0),
         ("baseline", baseline),
         ("leak", leak),
-        ("idle", board["statuses"].map(lambda found: set(found) == {"noop"})),
+        ("idle", pd.Series(added_nothing(board["statuses"]), index=board.index)),
         ("none", board["gain_low"].isna() | board["gain_high"].isna()),
         ("same", (board["gain_low"] == 0) & (board["gain_high"] == 0)),
         ("thin", board["coverage"] < MIN_COVERAGE),
@@ -89,9 +103,9 @@ def flag_codes(board: pd.DataFrame) -> list[list[str]]:
     """Return the keys of :data:`FLAGS` that apply to every row of a leaderboard."""
     columns = {
         "partial": board["coverage"] < 1,
-        "leak": board["statuses"].map(lambda found: bool(found.get("leak_suspected"))),
+        "leak": pd.Series(leaked(board["statuses"]), index=board.index),
         "exploratory": board["exploratory"] & board["learner"].notna(),
-        "control": board["family"] == "control",
+        "control": board["family"] == CONTROL,
         "simulated": board["simulated"],
     }
     held = [(key, column.to_numpy(dtype=bool)) for key, column in columns.items()]
@@ -143,9 +157,9 @@ def _usual(table: pd.DataFrame, board: pd.DataFrame) -> Iterator[str]:
         most = int(learnt["n_cells"].max())
         few = f"With {most} splits" if most < MIN_SPLITS else f"Where there are fewer than {MIN_SPLITS} splits"
         yield f"Exploratory: {few[0].lower()}{few[1:]} there are intervals, but no test, no rank and no verdict."
-    judged = learnt[learnt["primary"].astype(bool) & learnt["gain_low"].notna() & (learnt["family"] != "control")]
+    judged = learnt[learnt["primary"].astype(bool) & by_chance(learnt)]
     if len(judged):
         yield (
             f"{len(judged)} intervals of methods under primary scorers are shown at once; if no method did anything, "
-            f"up to about {0.025 * len(judged):.1f} would lie above 0 by chance."
+            f"up to about {CHANCE_ABOVE * len(judged):.1f} would lie above 0 by chance."
         )

@@ -11,15 +11,25 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from raredata_bench.bench.made import settle
 from raredata_bench.bench.record import AXES, JobRecord, write_atomic
 from raredata_bench.leaderboard.rank import BASELINE, IMPUTE, MIN_SPLITS, regime_order
 from raredata_bench.report.site.cells import jobs_and_cells
 from raredata_bench.report.site.coding import coded, plain, rounded, script
 from raredata_bench.report.site.components import components, scorers, study_facts
 from raredata_bench.report.site.parts import NOTHING_ADDED, Additions, cards_beside
-from raredata_bench.report.site.words import FLAGS, LEGEND, STATUS_WORDS, VERDICTS, flag_codes, limits, verdict_codes
+from raredata_bench.report.site.words import (
+    LEGEND,
+    STATUS_WORDS,
+    VERDICTS,
+    flag_codes,
+    flag_words,
+    limits,
+    verdict_codes,
+)
 
 SITE = "site"
 INDEX = "index.html"
@@ -79,7 +89,7 @@ def write_site(
     head: dict[str, Any] = {
         "study": _study(table, board, records, impute),
         "components": {**components(records, names), "scorer": scorers(table)},
-        "words": {"status": STATUS_WORDS, "verdict": VERDICTS, "flag": FLAGS, "legend": LEGEND},
+        "words": {"status": STATUS_WORDS, "verdict": VERDICTS, "flag": flag_words(impute), "legend": LEGEND},
         "beside": _beside(folder),
         "sheets": [
             {"key": one.key, "title": one.title, "note": one.note, **_sheet(one.table)}
@@ -107,6 +117,7 @@ def write_site(
     }
     for name, content in files.items():
         write_atomic(folder / SITE / name, content)
+    settle(folder, SITE, [folder / SITE / name for name in files])
     return folder / SITE / INDEX
 
 
@@ -197,7 +208,9 @@ def _incompatible(table: pd.DataFrame) -> dict[str, Any]:
 
 def _sheet(frame: pd.DataFrame) -> dict[str, Any]:
     """Return a table as its column names and rows."""
-    return {"columns": [str(name) for name in frame.columns], "rows": [plain(list(row)) for row in frame.to_numpy()]}
+    marks = [name for name in frame.columns if frame[name].dtype == bool]
+    shown = frame.assign(**{name: np.where(frame[name], "yes", "") for name in marks})
+    return {"columns": [str(name) for name in shown.columns], "rows": [plain(list(row)) for row in shown.to_numpy()]}
 
 
 def _beside(folder: Path) -> dict[str, Any]:

@@ -13,7 +13,8 @@ function sheetView([key], state) {
   const sheet = head.sheets.find(one => one.key === key);
   if (!sheet) return unknownView("table", key);
   const numeric = sheet.columns.map((_, i) => sheet.rows.some(row => typeof row[i] === "number"));
-  const say = (value, i) => (missing(value) ? NOTHING : numeric[i] && typeof value === "number" ? (Number.isInteger(value) ? String(value) : number(value)) : ["dataset", "method"].includes(sheet.columns[i]) && head.components[sheet.columns[i]][value] ? link(sheet.columns[i] === "dataset" ? datasetName(value) : label("method", value), sheet.columns[i], value) : String(value));
+  const signed = sheet.columns.map(name => /^(mean_|median_|worst_)?gain|^effect|^extra|^delta|^new_|^boot_/.test(name));
+  const say = (value, i) => (missing(value) ? NOTHING : numeric[i] && typeof value === "number" ? (Number.isInteger(value) && !signed[i] ? String(value) : number(value, signed[i])) : ["dataset", "method"].includes(sheet.columns[i]) && head.components[sheet.columns[i]][value] ? link(sheet.columns[i] === "dataset" ? datasetName(value) : label("method", value), sheet.columns[i], value) : String(value));
   return { title: sheet.title, body: [el("p", { class: "crumbs" }, link("Statistics", "statistics"), " / ", sheet.title), el("h1", { tabindex: "-1" }, sheet.title), sheet.note && el("p", {}, sheet.note),
     sortTable({ caption: sheet.title, rows: sheet.rows, state, changed: () => remember(address("sheet", key).slice(2), state), none: empty("This table is empty."),
       columns: sheet.columns.map((name, i) => ({ key: name, title: name.replace(/_/g, " "), numeric: numeric[i], kind: i ? null : "name", cell: row => say(row[i], i), sort: row => (typeof row[i] === "boolean" ? String(row[i]) : row[i]) })) })] };

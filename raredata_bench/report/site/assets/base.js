@@ -26,6 +26,8 @@ function number(value, signed = false) {
   if (missing(value)) return NOTHING;
   const size = Math.abs(value);
   let text = size.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 3);
+  // What is below 1 is not printed as 1.
+  if (size < 1 && text.startsWith("1")) return value < 0 ? "<−.999" : signed ? ">+.999" : ">.999";
   if (text.startsWith("0.")) text = text.slice(1);
   const zero = !/[1-9]/.test(text);
   return (zero && !signed ? "" : zero ? "±" : value < 0 ? "−" : signed ? "+" : "") + text;

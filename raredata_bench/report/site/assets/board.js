@@ -33,9 +33,12 @@ function verdictCell(row) {
   return hint(verdictWord(key), why, TONES[key] || "");
 }
 
+/** Return the flags of a row that nothing else in its line says, nor the line above the table. */
+const noted = (row, shared) => board.flags(row).filter(flag => !shared.includes(flag) && !(flag === "leak" && board.verdict(row) === "leak"));
+
 /** Return the flags of a row as words that are explained on hover; those that all rows share stand above the table. */
 function flagCell(row, shared) {
-  const found = board.flags(row).filter(flag => !shared.includes(flag) && !(flag === "leak" && board.verdict(row) === "leak"));
+  const found = noted(row, shared);
   const statuses = Object.entries(board.statuses(row)).map(([name, n]) => `${n} ${name}`).join(", ");
   const text = { partial: `† ${board.imputed(row)} imputed`, leak: "‡ leak?", exploratory: "exploratory", control: "control", simulated: "simulated" };
   if (!board.imputed(row)) text.partial = "† failures";
@@ -78,7 +81,7 @@ function boardColumns(rows, without = []) {
       { key: "verdict", title: "What it shows", cell: verdictCell, sort: row => verdictWord(board.verdict(row)) },
     ]),
     { key: "coverage", title: synthetic ? "Scored" : "Ran", numeric: true, why: "cells with a result, of all that apply", cell: row => el("a", { href: address("job", board.id(row)), title: "The cells of this row" }, synthetic ? `${board.n_estimable(row)}/${board.n_cells(row)}` : ranText(row)), sort: row => (synthetic ? board.n_estimable(row) / board.n_cells(row) : board.coverage(row)) },
-    flags.some(held => held.some(flag => !shared.includes(flag))) && { key: "flags", title: "Notes", cell: row => flagCell(row, shared), sort: row => board.flags(row).filter(flag => !shared.includes(flag)).length || null, first: "down" },
+    rows.some(row => noted(row, shared).length) && { key: "flags", title: "Notes", cell: row => flagCell(row, shared), sort: row => board.flags(row).filter(flag => !shared.includes(flag)).length || null, first: "down" },
   ].filter(Boolean);
   const constant = ["dataset", "task", "regime", "plan", "learner", "scorer"].filter(name => rows.length && !without.includes(name) && !varies(name) && FIELDS[name].of(rows[0]) !== null)
     .map(name => `${FIELDS[name].title.toLowerCase()} ${(FIELDS[name].say || String)(FIELDS[name].of(rows[0]))}`);
@@ -131,7 +134,7 @@ function leaderboardView(_, state) {
   draw();
   return {
     title: "Leaderboard",
-    body: [...studyHead(), el("h2", {}, "Leaderboard"), note(words.legend, " Sorted by the lower end of the interval; what leaks, did not run or changed nothing comes last, and so does what too few cells show."),
+    body: [...studyHead(), el("h2", {}, "Leaderboard"), note(words.legend, " Sorted by the lower end of the interval; what leaks, did not run or added nothing comes last, and so does what too few cells show."),
       bar, board.rows ? place : empty("There is nothing to show: no cell has left a score.")],
   };
 }

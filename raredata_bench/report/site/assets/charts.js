@@ -16,6 +16,10 @@ const isDark = () => {
 const familyColour = family => (FAMILY_COLOURS[family] || FAMILY_COLOURS.control)[isDark() ? 1 : 0];
 const ink = name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
+/** Return the name of a method in a figure; a row that may know the test fold carries its mark wherever it is drawn. */
+const LEAKS = "‡";
+const leaks = row => board.verdict(row) === "leak";
+
 /** Return a line of labels in HTML of plotly, in which text is no markup. */
 const safe = text => String(text).replace(/[&<>]/g, letter => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[letter]);
 const short = (text, most = 34) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
@@ -85,7 +89,7 @@ function forest({ rows, title, said, name, most = 60 }) {
   const shown = judged.slice(0, most), left = judged.length - shown.length;
   const families = [...new Set(shown.map(row => board.family(row)))].sort(compare);
   const height = 110 + 23 * shown.length, tall = shown.length > 24;
-  const names = shown.map((row, i) => `${short(name(row), 44)}${"\u200b".repeat(i)}`);
+  const names = shown.map((row, i) => `${short(name(row), matchMedia("(max-width: 48rem)").matches ? 30 : 60)}${"\u200b".repeat(i)}`);
   const draw = () => ({
     traces: families.map(family => {
       const at = shown.map((row, i) => i).filter(i => board.family(shown[i]) === family), of = get => at.map(i => get(shown[i]));
@@ -105,7 +109,7 @@ function forest({ rows, title, said, name, most = 60 }) {
     },
   });
   return chart({
-    title, draw, height, said: `${said}${left > 0 ? ` The first ${most} of ${judged.length} rows; filter to see others.` : ""}${idle ? ` Left out: ${plural(idle, "row")} that equal none on every split.` : ""}${absent ? ` Did not run: ${plural(absent, "row")}.` : ""}`,
+    title, draw, height, said: `${said}${shown.some(row => board.verdict(row) === "leak") && !said.includes("hollow") ? " Hollow: leak suspected." : ""}${left > 0 ? ` The first ${most} of ${judged.length} rows; filter to see others.` : ""}${idle ? ` Left out: ${plural(idle, "row")} that equal none on every split.` : ""}${absent ? ` Did not run: ${plural(absent, "row")}.` : ""}`,
     columns: [["Row", false], ["Gain", true], ["95 % interval", true], ["What it says", false]],
     rows: () => shown.map(row => [name(row), number(board.gain(row), true), intervalText(row) || NOTHING, verdictWord(board.verdict(row))]),
   });

@@ -43,7 +43,7 @@ function sideTable(pairs, a, b, state, changed, synthetic) {
   const get = row => (synthetic ? board.normalised(row) : board.baseline(row) ? 0 : gainOf(row)), apart = one => (missing(get(one.x)) || missing(get(one.y)) ? null : get(one.x) - get(one.y));
   const varies = of => rows.some(one => of(one) !== of(rows[0]));
   const field = (name, of, say = String) => varies(of) && { key: name, title: FIELDS[name] ? FIELDS[name].title : name, kind: "where", wide: false, cell: one => (name === "dataset" ? link(say(of(one)), "dataset", of(one)) : say(of(one))), sort: one => (name === "regime" ? study.regimes.indexOf(of(one)) : of(one) ?? "") };
-  const gain = (name, side, key) => ({ key, title: label("method", name), numeric: true, cell: one => [el("a", { href: address("job", board.id(one[side])) }, board.verdict(one[side]) === "absent" ? "did not run" : board.baseline(one[side]) ? "baseline" : number(get(one[side]), !synthetic)), " ", el("span", { class: "dim small" }, synthetic || board.verdict(one[side]) === "absent" ? "" : intervalText(one[side]))], sort: one => get(one[side]) });
+  const gain = (name, side, key) => ({ key, title: label("method", name), numeric: true, cell: one => [el("a", { href: address("job", board.id(one[side])) }, board.verdict(one[side]) === "absent" ? "did not run" : board.baseline(one[side]) ? "baseline" : number(get(one[side]), !synthetic)), leaks(one[side]) && hint(LEAKS, verdictWhy(one[side]), "leak"), " ", el("span", { class: "dim small" }, synthetic || board.verdict(one[side]) === "absent" ? "" : intervalText(one[side]))], sort: one => get(one[side]) });
   const columns = [
     field("dataset", one => board.dataset(one.x), datasetName), field("task", one => board.task(one.x)), field("regime", one => board.regime(one.x)), field("plan", one => one.plan), field("learner", one => board.learner(one.x)), field("scorer", one => board.scorer(one.x), key => label("scorer", key)),
     gain(a, "x", "a"), gain(b, "y", "b"),
@@ -62,12 +62,12 @@ function pairChart(pairs, a, b) {
   const colours = () => ["resampling", "deep", "statistical", "transform", "reweighting", "adapter", "control"].map(familyColour);
   return chart({
     title: `Gains of ${label("method", b)} against ${label("method", a)}`, height: 460,
-    said: "One point a shared row. On the line both gain the same; below it the first gains more.",
+    said: `One point a shared row. On the line both gain the same; below it the first gains more.${drawn.some(pair => pair.some(leaks)) ? " Hollow: a leak is suspected in one of the two." : ""}`,
     draw: () => ({
       traces: [{ type: "scatter", mode: "lines", x: [-reach, reach], y: [-reach, reach], line: { color: ink("bar"), width: 1, dash: "dot" }, hoverinfo: "skip", showlegend: false },
         ...datasets.map((dataset, k) => {
           const of = drawn.filter(([x]) => board.dataset(x) === dataset);
-          return { type: "scatter", mode: "markers", name: datasetName(dataset), x: of.map(([x]) => board.gain(x)), y: of.map(([, y]) => board.gain(y)), marker: { color: colours()[k % 7], symbol: SYMBOLS[k % SYMBOLS.length], size: 9, opacity: 0.85 },
+          return { type: "scatter", mode: "markers", name: datasetName(dataset), x: of.map(([x]) => board.gain(x)), y: of.map(([, y]) => board.gain(y)), marker: { color: colours()[k % 7], symbol: of.map(pair => SYMBOLS[k % SYMBOLS.length] + (pair.some(leaks) ? "-open" : "")), size: 9, opacity: 0.85 },
             text: of.map(([x, y]) => `${safe(placeOf(x, []))}<br>first ${number(board.gain(x), true)} ${intervalText(x)}<br>second ${number(board.gain(y), true)} ${intervalText(y)}`), hovertemplate: "%{text}<extra></extra>" };
         })],
       layout: { xaxis: { title: { text: safe(`gain of ${label("method", a)}`) }, range: [-reach, reach] }, yaxis: { title: { text: safe(`gain of ${label("method", b)}`) }, range: [-reach, reach] } },

@@ -1,11 +1,17 @@
 // Methods and datasets: a list of each, and a page for every one.
 
-/** Count the verdicts of rows; only those of methods that may win are counted. */
+// What rows are counted by: every word of "What it shows" is in one of them, and the explanation of a heading names them.
+const SIDES = [
+  ["up", "Better", ["better", "above"], false], ["open", "Undecided", ["undecided", "covers"], false], ["even", "Equivalent", ["equivalent"], true],
+  ["down", "Worse", ["worse", "below"], false], ["still", "As none", ["idle", "same"], false], ["leak", "Leak suspected", ["leak"], true], ["rest", "Not judged", ["thin", "none", "absent"], true],
+];
+const SIDE = Object.fromEntries(SIDES.flatMap(([side, , keys]) => keys.map(key => [key, side])));
+
+/** Count the rows by what they show, and their cells. */
 function tally(rows) {
-  const out = { above: 0, covers: 0, below: 0, rest: 0, cells: 0, ran: 0 };
+  const out = { ...Object.fromEntries(SIDES.map(([side]) => [side, 0])), cells: 0, ran: 0 };
   for (const row of rows) {
-    const key = board.verdict(row), side = { better: "above", worse: "below", undecided: "covers", equivalent: "covers" }[key] || key;
-    out[side in out && side !== "cells" && side !== "ran" ? side : "rest"]++;
+    if (!board.baseline(row)) out[SIDE[board.verdict(row)] || "rest"]++;
     out.cells += board.n_cells(row);
     out.ran += board.coverage(row) * board.n_cells(row);
   }
@@ -15,6 +21,18 @@ function tally(rows) {
 
 const mainRows = test => select({}).filter(test);
 
+/** Return what the columns of a count are called and mean here, without those that are 0 for every method. */
+function sidesOf(rows) {
+  const here = new Set(mainRows(() => true).map(board.verdict)), tests = ["better", "undecided", "equivalent", "worse"], intervals = ["above", "covers", "below"];
+  // Where nothing was tested there are words for intervals alone.
+  const usual = tests.some(key => here.has(key)) ? tests : intervals;
+  return SIDES.map(([side, title, keys, wide]) => {
+    const told = keys.filter(key => here.has(key) || usual.includes(key) || !(tests.includes(key) || intervals.includes(key))).map(verdictWord);
+    // Of one word only, the heading is that word, as it stands in the table of the leaderboard.
+    return [side, told.length === 1 ? told[0].replace(/^./, letter => letter.toUpperCase()) : title, `rows of the leaderboard that show: ${told.join(", ")}`, wide];
+  }).filter(([side, , , wide]) => !wide || rows.some(one => one[side] > 0));
+}
+
 /** All methods, each with how its intervals lie. */
 function methodsView(_, state) {
   const by = new Map(Object.keys(head.components.method).map(key => [key, []]));
@@ -23,10 +41,9 @@ function methodsView(_, state) {
   const count = (key, title, why) => ({ key, title, why, numeric: true, cell: one => (one.baseline ? NOTHING : one[key]), sort: one => (one.baseline ? null : one[key]) });
   const columns = [
     { key: "label", title: "Method", kind: "name", cell: one => link(label("method", one.key), "method", one.key), sort: one => label("method", one.key) },
-    { key: "family", title: "Family", cell: one => one.held.family || NOTHING, sort: one => one.held.family || "" },
+    { key: "family", title: "Family", wide: true, cell: one => one.held.family || NOTHING, sort: one => one.held.family || "" },
     { key: "review_family", title: "Review family", wide: true, cell: one => one.held.review_family || NOTHING, sort: one => one.held.review_family || "" },
-    count("above", "Above 0", "rows whose whole interval lies above 0"), count("covers", "Undecided", "rows whose interval covers 0"),
-    count("below", "Below 0", "rows whose whole interval lies below 0"), { ...count("rest", "Not judged", "leak suspected, not run, or no interval"), wide: true },
+    ...sidesOf(rows).map(([side, title, why, wide]) => ({ ...count(side, title, why), wide })),
     { key: "cells", title: "Cells ran", numeric: true, cell: one => `${one.ran}/${one.cells}`, sort: one => (one.cells ? one.ran / one.cells : null) },
   ];
   state.sort = state.sort || "label";
