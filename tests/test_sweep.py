@@ -149,6 +149,7 @@ def test_a_second_run_computes_nothing(tmp_path: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "results" / "smoke" / "records").iterdir()}
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_gives_the_same_records(tmp_path: Path) -> None:
     quiet, killed = tmp_path / "quiet", tmp_path / "killed"
     words = ["sweep", "study=smoke", *QUIET]
@@ -224,6 +225,7 @@ def test_a_record_cut_short_is_set_aside_and_its_cells_run_again(tmp_path: Path)
     assert victim.with_suffix(".broken").exists()
 
 
+@pytest.mark.slow
 def test_nothing_is_called_outside_with_mlflow_on(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import socket\n"
@@ -318,6 +320,7 @@ def test_a_users_table_goes_through_with_two_lines_of_yaml(tmp_path: Path) -> No
     assert {row["task"] for row in rows} == {"diagnosis"}
 
 
+@pytest.mark.slow
 def test_a_changed_file_under_one_name_is_another_dataset(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"a": rng.normal(size=40), "b": rng.normal(size=40), "dx": ["yes"] * 15 + ["no"] * 25})

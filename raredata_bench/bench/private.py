@@ -32,7 +32,7 @@ FOREIGN = re.compile(rf"\b({'|'.join(sorted({*STATUSES} - OURS))}): ")
 def is_private(record: JobRecord) -> bool:
     """Whether the rows are those of whoever ran the study; also where nothing is known of the dataset here."""
     key = str(record.config.get("dataset", {}).get("key", record.axes["dataset"]))
-    if key not in registry.options("dataset"):
+    if registry.file_of("dataset", key) is None:
         return bool(record.facts.get("private", True))
     return is_private_dataset(key)
 
@@ -41,7 +41,7 @@ def is_private_dataset(name: str) -> bool:
     """Whether a dataset is somebody's own, as far as its name in a table tells; one that is not known here may be."""
     # Behind the sign stands the fingerprint of data that changed under one name.
     key = name.partition("@")[0]
-    return key not in registry.options("dataset") or bool(registry.info_of("dataset", key).private)
+    return registry.file_of("dataset", key) is None or bool(registry.info_of("dataset", key).private)
 
 
 def told(status: str, reason: str, private: bool) -> str:

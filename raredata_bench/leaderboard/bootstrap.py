@@ -60,13 +60,18 @@ def bootstrap(
     Efron 1987, doi:10.1080/01621459.1987.10478410.
     """
     found = []
+    drawn: dict[tuple[object, ...], np.ndarray] = {}
     for at, rows in predictions.groupby(AT, sort=True, observed=True):
         itself = (rows["method"] == BASELINE["method"]) & (rows["plan"] == BASELINE["plan"])
         base = rows[itself]
         if base.empty:
             continue
         subjects, strata = _subjects(base)
-        weights = _weights(subjects, strata, draws, dict(zip(AT[:2], map(str, at[:2]), strict=True)))
+        # The same draws in every regime and of every learner: they are one cohort's patients.
+        same = (*at[:2], strata.tobytes())
+        if same not in drawn:
+            drawn[same] = _weights(subjects, strata, draws, dict(zip(AT[:2], map(str, at[:2]), strict=True)))
+        weights = drawn[same]
         of_none = _by_repeat(base, subjects, weights, measure)
         for (method, plan), own in rows[~itself].groupby(["method", "plan"], sort=True, observed=True):
             difference = _by_repeat(_as_none_where_missing(own, base), subjects, weights, measure) - of_none

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from html import escape
 
 import pandas as pd
@@ -146,8 +147,8 @@ def to_csv(frame: pd.DataFrame, stamp: str = "") -> str:
     quotation marks where one of them holds the sign of a comment.
     """
     plain = frame.copy()
-    for name in plain.columns:
-        if plain[name].map(lambda value: isinstance(value, dict)).any():
+    for name in plain.select_dtypes(object):
+        if any(isinstance(value, dict) for value in plain[name]):
             plain[name] = plain[name].map(json.dumps)
     text = plain.to_csv(index=False, lineterminator="\n")
     if not stamp:
@@ -225,6 +226,7 @@ def _html_block(block: Block, side: Sequence[str]) -> str:
 # ------------------------------------------------------------------------------------------------------------- LaTeX
 
 
+@lru_cache(maxsize=1 << 15)
 def latex_escape(text: str) -> str:
     """Return text in which no character means anything to LaTeX, or is unknown to it."""
     return "".join(map(_letter, text))

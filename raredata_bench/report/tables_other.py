@@ -41,11 +41,17 @@ def coverage(table: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     if len(table):
         cells = table.drop_duplicates(CELL)
-        for key, group in cells.groupby(list(AXES), dropna=False, sort=True):
-            statuses = {str(name): int(n) for name, n in group["status"].value_counts().sort_index().items()}
+        counted: dict[tuple[Any, ...], dict[str, int]] = {}
+        sizes = cells.groupby([*AXES, "status"], dropna=False, sort=True).size().reset_index(name="n")
+        # Not a number is unlike itself; None is not.
+        sizes = sizes.astype(object).where(sizes.notna(), None)
+        for *key, status, n in sizes.itertuples(index=False):
+            counted.setdefault(tuple(key), {})[str(status)] = int(n)
+        for at, statuses in counted.items():
             ran = sum(n for name, n in statuses.items() if name in SCORED_STATUSES)
+            whole = sum(statuses.values())
             rows.append(
-                {**dict(zip(AXES, key, strict=True)), "n_cells": len(group), "ran": ran, "coverage": ran / len(group),
+                {**dict(zip(AXES, at, strict=True)), "n_cells": whole, "ran": ran, "coverage": ran / whole,
                  "statuses": statuses, "incompatible": ""}
             )  # fmt: skip
     for entry in table.attrs.get("incompatible", ()):
