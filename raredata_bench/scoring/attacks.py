@@ -18,7 +18,7 @@ from raredata_bench.seeding import rng_for
 
 SECRETS = 20  # columns that are guessed in turn
 NEAR = 0.05  # of a column's range, within which a guessed number counts as known
-QUERIES, PARTS = 300, 3  # queries, and columns in each
+QUERIES, PARTS = 200, 3  # queries, and columns in each
 LEAST_COLUMNS = 3
 AT_ONCE = 64  # attacked rows whose distances are held at a time
 
