@@ -28,7 +28,7 @@ const TONES = { above: "up", better: "up", below: "down", worse: "down", leak: "
 /** Return what a row shows in words, with the numbers behind it on hover and focus. */
 function verdictCell(row) {
   const key = board.verdict(row), p = board.p_value(row), unseen = board.detectable(row);
-  const why = [verdictWhy(row), missing(p) ? "" : `p = ${number(p)}, two-sided, corrected for resampling and not for how many are shown.`,
+  const why = [verdictWhy(row), missing(p) ? "" : `p ${p < 0.0005 ? "< .001" : `= ${number(p)}`}, two-sided, corrected for resampling and not for how many are shown.`,
     missing(unseen) || key === "leak" ? "" : `A gain below about ${number(unseen)} would mostly go unseen (80 % power).`].filter(Boolean).join(" ");
   return hint(verdictWord(key), why, TONES[key] || "");
 }
