@@ -11,7 +11,7 @@ from test_statistics import WITH_ROPE, model_rows, predicted, several
 from test_statistics_truth import SCORERS, rows
 
 from raredata_bench.bench.record import to_table
-from raredata_bench.leaderboard import across, elo, mixed, patients, standing, units, verdicts
+from raredata_bench.leaderboard import across, elo, mixed, patients, standing, summary, units, verdicts
 from raredata_bench.leaderboard.best import like_best
 from raredata_bench.leaderboard.rank import leaderboard, splits
 from raredata_bench.leaderboard.summary import Statistics, statistics, with_bootstrap
@@ -323,3 +323,13 @@ def test_few_datasets_or_splits_are_marked_in_the_mixed_model() -> None:
     short = several(6, {"none": 0.95, "a": 1.6})
     said = statistics(short[short["repeat"] < 2], SCORERS)
     assert len(said.mixed) and said.mixed["exploratory"].all() and said.units["exploratory"].all()
+
+
+def test_cells_that_added_nothing_stay_where_the_method_added_something_elsewhere() -> None:
+    place = dict(zip(units.PLACE, ("d", "diagnosis", "full", "logreg", "auroc"), strict=True))
+    said = {"some": ("ok", "noop", "failed"), "idle": ("noop", "noop", "noop"), "broken": ("failed", "noop", "noop")}
+    rows = pd.DataFrame(
+        [place | {"method": name, "plan": "x2", "status": status} for name, found in said.items() for status in found]
+    )
+    kept = rows[summary._added_somewhere(rows)]
+    assert kept.groupby("method").size().to_dict() == {"some": 3, "broken": 3}, "a failure is no row without a row"

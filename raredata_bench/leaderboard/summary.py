@@ -91,10 +91,10 @@ class Statistics:
     groups : DataFrame
         Bars of a critical-difference diagram: impute, group, entry, mean_rank. Entries of one group do not differ.
     mixed : DataFrame
-        Mixed model, cells that ran and added something only: entry, method, plan, regime, n_datasets, scale (logit or
-        identity), effect, effect_low, effect_high, new_low, new_high (on that scale; new: predictive interval for a new
-        dataset), gain, gain_low, gain_high, gain_new_low, gain_new_high (back on the scorer's scale), boot_low,
-        boot_high (cluster bootstrap over datasets, on the model's scale), exploratory.
+        Mixed model, cells that ran only, without rows that added nothing: entry, method, plan, regime, n_datasets,
+        scale (logit or identity), effect, effect_low, effect_high, new_low, new_high (on that scale; new: predictive
+        interval for a new dataset), gain, gain_low, gain_high, gain_new_low, gain_new_high (back on the scorer's
+        scale), boot_low, boot_high (cluster bootstrap over datasets, on the model's scale), exploratory.
     mixed_parts : DataFrame
         component, ``sd`` on the model's scale, kept (False: dropped, for the fit was singular with it).
     elo : DataFrame
@@ -362,9 +362,14 @@ def _placed(long: pd.DataFrame, chosen: pd.DataFrame, found: pd.DataFrame) -> pd
     """Return the splits of the units with their source and entry, without those of rows that added nothing."""
     plain = long.astype({name: object for name in (*JOB, "scorer")})
     rows = plain.merge(chosen[[*units.PLACE, "source"]], on=units.PLACE)
-    some = (rows["status"] != NOOP).groupby([rows[name] for name in (*units.PLACE, "method", "plan")]).transform("any")
-    rows = rows[some | is_baseline(rows)]
+    rows = rows[_added_somewhere(rows) | is_baseline(rows)]
     return rows.merge(found[["method", "plan", "entry"]].drop_duplicates(), on=["method", "plan"])
+
+
+def _added_somewhere(rows: pd.DataFrame) -> pd.Series:
+    """Return which splits are those of a method that did not add nothing on all of them, bool."""
+    at = [rows[name] for name in (*units.PLACE, "method", "plan")]
+    return (rows["status"] != NOOP).groupby(at).transform("any").astype(bool)
 
 
 def _split(rows: pd.DataFrame) -> pd.Series:
@@ -389,7 +394,8 @@ def _effects(
         where[[*place, "primary_regime", "source"]], on=place
     )
     rows = plain.merge(found[["method", "plan", "entry"]].drop_duplicates(), on=["method", "plan"])
-    rows = rows[rows["ran"] & (rows["status"] != NOOP) & rows["entry"].map(why).eq("") & ~is_baseline(rows)]
+    rows = rows[rows["ran"] & rows["entry"].map(why).eq("") & ~is_baseline(rows)]
+    rows = rows[_added_somewhere(rows)]
     rows = rows.assign(
         regime=rows["regime"].where(rows["regime"] != rows["primary_regime"], "primary"),
         base=rows["worth"] - rows["gain"], split=_split(rows),

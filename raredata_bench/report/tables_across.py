@@ -100,8 +100,9 @@ def model_table(found: Statistics) -> Printed:
     scale = ", ".join(sorted(set(rows["scale"]))) if len(rows) else ""
     caption = (
         "Fixed effects of method and regime, random effects of dataset, dataset and method, and split; cells that "
-        "ran and added something only. New dataset: where the gain on a dataset that is not among these would lie with "
-        f"95 %. Effects are on the {scale} scale, gains on that of the scores. Standard deviations: {', '.join(parts)}."
+        "ran only, without rows that added nothing. New dataset: where the gain on a dataset that is not among these "
+        f"would lie with 95 %. Effects are on the {scale} scale, gains on that of the scores. Standard deviations: "
+        f"{', '.join(parts)}."
     )
     caption += (
         " Bootstrap over datasets: of the plain mean over datasets, each its mean over splits; the effect weighs "

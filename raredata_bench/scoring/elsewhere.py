@@ -167,8 +167,10 @@ def transport(pairs: Abroad, info: ScorerInfo, function: Scorer) -> Transport | 
             if isinstance(value, NotEstimable):
                 return value
         found.append([float(value) for value in values if not isinstance(value, NotEstimable)])
+    if worst is not None:
+        found[2] = [worst]
     worths = [[panel.worth(value, info) for value in part] for part in found]
-    made, own, bad = (float(np.mean(part)) for part in (*worths[:2], worths[2] or [panel.worth(worst or 0.0, info)]))
+    made, own, bad = (float(np.mean(part)) for part in worths)
     known = _halved(pairs.halves[:limit], info, function)
     spread = max(float(np.std(worths[1])), 0.0 if known is None else float(known[:, 1].std(ddof=1)))
     if own - bad <= max(intervals.Z * spread, 1e-12):

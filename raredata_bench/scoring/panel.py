@@ -260,18 +260,21 @@ class _Maker(ABC):
     def layout(self) -> Layout:
         """Return one draw."""
 
-    def _build(self, chosen: Sequence[Sequence[np.ndarray]], copying: Sequence[Copying]) -> Layout:
-        """Return (twin, held-out, synthetic) rows of each stratum laid out; trios are parts of them."""
+    def _build(self, chosen: Sequence[Sequence[np.ndarray]], copying: Sequence[Copying], trios: bool = False) -> Layout:
+        """Return (twin, held-out, synthetic) rows of each stratum laid out.
+
+        ``trios`` are parts of them beside all training rows, for what holds none of these in the other two roles.
+        """
         # The basis is all training rows in every draw, as in the comparison that the reference belongs to.
         seed = int(self.rng.integers(2**62))
         views = self._views(self.sizes, [rows[0] for rows in self.strata.values()], chosen, seed)
         three = [
             (self.strata[name][0], held[: self.less[name]], made[: self.less[name]])
             for name, (_, held, made) in zip(self.sizes, chosen, strict=True)
-            if name in self.less
+            if trios and name in self.less
         ]
-        trios = self._views(self.less, [twin for twin, _, _ in three], three, seed) if three else ()
-        return Layout(self.space, views, tuple(copying), dict(self.sizes), seed, trios)
+        beside = self._views(self.less, [twin for twin, _, _ in three], three, seed) if three else ()
+        return Layout(self.space, views, tuple(copying), dict(self.sizes), seed, beside)
 
     def _views(
         self, sizes: Mapping[str, int], basis: Sequence[np.ndarray], chosen: Sequence[Sequence[np.ndarray]], seed: int
@@ -363,7 +366,7 @@ class _Box(_Maker):
         for (a, h, box), n in zip(self.strata.values(), self.sizes.values(), strict=True):
             chosen.append((draw(a, n, self.rng), self._some(h, n), self._some(box, n)))
             copying.append(Copying(a, h, chosen[-1][2]))
-        return self._build(chosen, copying)
+        return self._build(chosen, copying, trios=True)
 
     def _some(self, rows: np.ndarray, n: int) -> np.ndarray:
         return self.rng.permutation(rows)[:n]
@@ -378,7 +381,7 @@ class _Few(_Maker):
             made = self.rng.choice(draw(a, max(1, len(a) // 10), self.rng), n)
             chosen.append((draw(a, n, self.rng), self.rng.permutation(h)[:n], made))
             copying.append(Copying(a, h, made))
-        return self._build(chosen, copying)
+        return self._build(chosen, copying, trios=True)
 
 
 class _Copies(_Maker):

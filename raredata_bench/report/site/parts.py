@@ -73,8 +73,8 @@ STATISTICS = {
     "pairs": ("All pairs of methods", "Wilcoxon over datasets, after Holm."),
     "mixed": (
         "Mixed model",
-        "Over cells that ran and added something. new_low and new_high: where the effect on a new dataset would lie "
-        f"with 95 %. Exploratory: fewer than {MIN_SPLITS} splits or {MIN_DATASETS} datasets.",
+        "Over cells that ran, without rows that added nothing. new_low and new_high: where the effect on a new dataset "
+        f"would lie with 95 %. Exploratory: fewer than {MIN_SPLITS} splits or {MIN_DATASETS} datasets.",
     ),
     "elo": ("Elo", "By Bradley and Terry, none at 1000; it hides how large a gain is, which stands beside it."),
     "patients": (
